@@ -1,0 +1,29 @@
+"""The device that JAX computes on: found, or its absence said in one line."""
+
+import jax
+
+from jax_inr.errors import DeviceError
+
+
+def select(device: str) -> jax.Device:
+    """The device called "auto", "cpu" or "gpu"; a GPU asked for is never replaced.
+
+    Raises:
+        DeviceError: there is none of that kind.
+    """
+    kind = None if device == "auto" else device
+    try:
+        return jax.devices(kind)[0]
+    # JAX_PLATFORMS=cuda on a CPU build of jaxlib ends in a bare AssertionError.
+    except (RuntimeError, AssertionError) as error:
+        wanted = "device" if kind is None else kind.upper()
+        raise DeviceError(
+            f"JAX finds no {wanted} here ({' '.join(str(error).split()) or 'no reason'})",
+            'pip install "jax-inr[cuda12]" and check the driver, or use --device cpu',
+        ) from error
+
+
+def describe(device: jax.Device) -> str:
+    """A device for the summary: platform and kind."""
+    kind = device.device_kind
+    return device.platform if kind == device.platform else f"{device.platform} ({kind})"

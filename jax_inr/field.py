@@ -1,0 +1,146 @@
+"""ImageField: what a fit gives, a picture as a function of position."""
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_inr import files
+from jax_inr.config import Config
+from jax_inr.coordinates import FULL, Window
+from jax_inr.errors import CheckpointError, ConfigError
+from jax_inr.networks import Model, Variables, make_model
+from jax_inr.rendering import render
+from jax_inr.tensors import flatten, unflatten_like
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageField:
+    """A fitted picture: call it on coordinates, render it at any size, save it.
+
+    `variables` is a plain pytree of `params` (trained) and `constants` (fixed);
+    `apply` is a pure function of it for your own jit, vmap and grad. Colours are in
+    [0, 1], 1 is white, also where the fit divided its targets by 256.
+    """
+
+    config: Config
+    height: int  # of the picture that was fitted
+    width: int
+    channels: int
+    variables: Variables
+    step: int = 0
+    backend: str = "jax"
+
+    @property
+    def model(self) -> Model:
+        """The network as pure functions of `variables`."""
+        return make_model(self.config, self.height, self.width, self.channels)
+
+    @property
+    def params(self) -> Any:
+        """The trained parameters."""
+        return self.variables["params"]
+
+    def apply(self, params: Any, coords: Float[Array, "*n 2"]) -> Float[Array, "*n c"]:
+        """The colours that `params` gives at coordinates, a pure function.
+
+        Args:
+            params: a pytree like `field.params`.
+            coords: positions (..., 2), `(row/height, column/width)`, the picture in
+                [0, 1) on both axes; a whole grid (h, w, 2) for the CNN.
+
+        Returns:
+            (..., c) colours, 1 is white.
+        """
+        variables = {**self.variables, "params": params}
+        return self._to_white(self.model.predict(variables, coords))
+
+    def __call__(self, coords: Float[Array, "*n 2"]) -> Float[Array, "*n c"]:
+        """The colours at coordinates (..., 2); see `apply`."""
+        return self.apply(self.params, jnp.asarray(coords, jnp.float32))
+
+    def render(
+        self,
+        height: int | None = None,
+        width: int | None = None,
+        window: Window = FULL,
+    ) -> Float[np.ndarray, "h w c"]:
+        """The picture on a grid of pixels, in chunks: memory does not grow with it.
+
+        Args:
+            height, width: pixels; the fitted picture's own where left out.
+            window: (top, left, bottom, right) of the part to draw; (0, 0, 1, 1) is
+                the whole picture, and more than that extrapolates.
+
+        Returns:
+            (height, width, c) float32, 1 is white.
+        """
+        height = self.height if height is None else height
+        width = self.width if width is None else width
+        pixels = render(self.model, self.variables, height, width, window)
+        return self._to_white(pixels)
+
+    def _to_white(self, colours: Any) -> Any:
+        rgb_max = self.config.rgb_max
+        return colours if rgb_max == 255 else colours * np.float32(rgb_max / 255)
+
+    def header(self) -> dict[str, Any]:
+        """What a field file says beside its tensors."""
+        return {
+            "config": self.config.to_dict(),
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "step": self.step,
+            "backend": self.backend,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file: tensors, config, picture size. Never pickle.
+
+        Raises:
+            OutputError: the file cannot be written; an older one is left as it was.
+        """
+        files.save_tensors(path, "field", flatten(self.variables), self.header())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "ImageField":
+        """Read a field file of either back end; its renders are bit-identical.
+
+        Raises:
+            CheckpointError: the file is damaged, foreign, or of a newer format.
+        """
+        tensors, header = files.load_tensors(path, "field")
+        try:
+            return cls.from_tensors(tensors, header)
+        except (CheckpointError, ConfigError) as error:
+            raise CheckpointError(f"{path}: {error}", error.hint) from None
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: dict[str, np.ndarray], header: dict[str, Any]
+    ) -> "ImageField":
+        """The field of a file's tensors and header.
+
+        Raises:
+            CheckpointError: a header entry or a tensor is missing or wrong.
+        """
+        sizes = [header.get(name) for name in ("height", "width", "channels", "step")]
+        if not all(isinstance(n, int) and 0 <= n < 2**31 for n in sizes):
+            raise CheckpointError(f"the header has no sound picture size: {sizes}")
+        height, width, channels, step = sizes
+        if not (height and width and channels in (1, 3)):
+            raise CheckpointError(
+                f"the header's picture is {height}x{width}x{channels}"
+            )
+        config = Config.from_dict(header.get("config"))
+        model = make_model(config, height, width, channels)
+        # Shapes alone: nothing is drawn or allocated for a file that may be foreign.
+        like = jax.eval_shape(model.init, jax.random.key(0))
+        variables = unflatten_like(like, tensors)
+        backend = str(header.get("backend", ""))
+        return cls(config, height, width, channels, variables, step, backend)

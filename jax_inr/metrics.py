@@ -1,0 +1,88 @@
+"""How close two pictures are: PSNR, 8-bit PSNR, pooled PSNR, SSIM; bits per pixel.
+
+Pictures are (h, w, c) in [0, 1], numpy or JAX; JAX arrays give traceable results.
+PSNR has peak 1 and is taken of predictions clipped to [0, 1]; it comes from the mean
+squared error without a half.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SSIM_SIGMA = 1.5
+SSIM_RADIUS = 5  # Wang's 11x11 window
+
+
+def psnr_from_mse(mse: Any) -> Any:
+    """-10 log10(mse): decibels against peak 1; infinite where the error is zero."""
+    xp = np if np.isscalar(mse) else mse.__array_namespace__()
+    positive = mse > 0
+    # The inner `where` keeps log10(0), and its gradient, out of both branches.
+    return xp.where(positive, -10 * xp.log10(xp.where(positive, mse, 1.0)), xp.inf)
+
+
+def psnr(prediction: Any, target: Any) -> Any:
+    """Peak signal-to-noise ratio in dB, prediction clipped to [0, 1], peak 1.
+
+    Args:
+        prediction: (h, w, c) or any shape.
+        target: the same shape, in [0, 1].
+    """
+    xp = prediction.__array_namespace__()
+    return psnr_from_mse(xp.mean((xp.clip(prediction, 0, 1) - target) ** 2))
+
+
+def psnr_8bit(prediction: Any, target: Any) -> Any:
+    """PSNR in dB of the picture as it is saved: clipped, then rounded to 8 bits."""
+    xp = prediction.__array_namespace__()
+    return psnr(xp.floor(xp.clip(prediction, 0, 1) * 255 + 0.5) / 255, target)
+
+
+def pooled_psnr(mses: Sequence[float]) -> float:
+    """PSNR in dB of the squared error averaged over several evaluations.
+
+    What torchmetrics' PeakSignalNoiseRatio says when it is updated at each
+    evaluation and never reset, as in the notebook: early errors stay in.
+    """
+    return float(psnr_from_mse(np.mean(mses)))
+
+
+def ssim(prediction: Any, target: Any) -> Any:
+    """Structural similarity, mean over pixels and channels, data range 1.
+
+    Wang's convention (2004): Gaussian window 11x11 of standard deviation 1.5,
+    population covariance, K1 = 0.01, K2 = 0.03, only full windows count. NaN for
+    pictures of fewer than 11 pixels on a side, which hold no full window.
+    """
+    xp = prediction.__array_namespace__()
+    if min(prediction.shape[:2]) < 2 * SSIM_RADIUS + 1:
+        return xp.asarray(xp.nan)
+    x, y = xp.clip(prediction, 0, 1), target
+    mean_x, mean_y = _smooth(x), _smooth(y)
+    var_x = _smooth(x * x) - mean_x**2
+    var_y = _smooth(y * y) - mean_y**2
+    covariance = _smooth(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    return xp.mean(
+        (2 * mean_x * mean_y + c1)
+        * (2 * covariance + c2)
+        / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
+
+
+def _smooth(image: Any) -> Any:
+    """Gaussian window means (h - 10, w - 10, c) of (h, w, c)."""
+    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
+    weights = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    weights = (weights / weights.sum()).tolist()
+    height, width = image.shape[0] - 2 * SSIM_RADIUS, image.shape[1] - 2 * SSIM_RADIUS
+    image = sum(w * image[i : i + height] for i, w in enumerate(weights))
+    return sum(w * image[:, i : i + width] for i, w in enumerate(weights))
+
+
+def bits_per_pixel(
+    num_params: int, height: int, width: int, bits_per_param: int = 32
+) -> float:
+    """Size of the parameters against the picture's pixels, in bits per pixel."""
+    return num_params * bits_per_param / (height * width)

@@ -1,0 +1,100 @@
+"""Figures of a fit: comparison, curves, encoding. They return figures, never show."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's blue and vermilion: told apart by every kind of colour vision.
+BLUE, RED = "#0072B2", "#D55E00"
+
+
+def comparison(
+    target: np.ndarray, fit: np.ndarray, psnr_db: float, caption: str = ""
+) -> Figure:
+    """Target, fit and error (five times enlarged) of (h, w, c) pictures in [0, 1]."""
+    height, width = target.shape[:2]
+    panel = 4.0
+    tall = panel * min(max(height / width, 0.2), 3.0) + 0.6
+    figure = Figure(figsize=(3 * panel, tall), layout="constrained")
+    error = np.abs(np.clip(fit, 0, 1) - target).mean(axis=-1, keepdims=True)
+    panels = (
+        ("target", target),
+        (f"fit, {psnr_db:.2f} dB", fit),
+        ("absolute error, 5 times enlarged", 5 * error),
+    )
+    for axes, (title, image) in zip(figure.subplots(1, 3), panels, strict=True):
+        show(axes, image)
+        axes.set_title(title, fontsize=11)
+    if caption:
+        figure.suptitle(caption, fontsize=12)
+    return figure
+
+
+def curves(rows: Sequence[dict[str, Any]], caption: str = "") -> Figure:
+    """Loss and PSNR of a run's evaluations, against the step and the second."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    marker = "o" if len(rows) < 3 else None
+    for column, (name, label) in enumerate(
+        (("step", "step"), ("seconds", "seconds of fitting"))
+    ):
+        x = [row[name] for row in rows]
+        loss, psnr_db, pooled = (
+            [row[key] for row in rows] for key in ("loss", "psnr_db", "pooled_psnr_db")
+        )
+        top, bottom = axes[0, column], axes[1, column]
+        if all(value > 0 for value in loss):
+            top.set_yscale("log")
+        top.plot(x, loss, color=BLUE, marker=marker)
+        bottom.plot(x, psnr_db, color=BLUE, marker=marker, label="PSNR")
+        bottom.plot(x, pooled, color=RED, ls="--", marker=marker, label="pooled PSNR")
+        bottom.set_xlabel(label)
+        for each in (top, bottom):
+            each.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("loss (mean squared error)")
+    axes[1, 0].set_ylabel("dB")
+    axes[1, 0].legend(loc="lower right")
+    if caption:
+        figure.suptitle(caption, fontsize=12)
+    return figure
+
+
+def encoding(
+    channels: np.ndarray, titles: Sequence[str], caption: str = "", columns: int = 8
+) -> Figure:
+    """Channels (k, h, w) of an encoding, as the notebook plots them: RdBu, -1 to 1."""
+    num_rows = -(-len(channels) // columns)
+    # The caption sits in a band of its own above the panels.
+    size = (1.6 * columns, 1.85 * num_rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(num_rows, columns)).ravel()
+    for each in axes:
+        each.axis("off")
+    for each, channel, title in zip(axes, channels, titles, strict=False):
+        each.imshow(channel, cmap="RdBu", vmin=-1, vmax=1)
+        each.set_title(title, fontsize=9)
+    if caption:
+        figure.suptitle(caption, fontsize=12)
+    return figure
+
+
+def show(axes: Any, image: np.ndarray) -> None:
+    """Draw an (h, w, 1 or 3) picture in [0, 1] on axes, without ticks."""
+    image = np.clip(image, 0, 1)
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.imshow(image)
+    axes.axis("off")
+
+
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """A figure as the bytes of a PNG file, equal for equal figures."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

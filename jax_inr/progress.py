@@ -1,0 +1,127 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from jax_inr.loop import Progress
+
+PLAIN_SECONDS = 5.0  # between two plain lines
+
+
+class Display:
+    """Shows a run while open: call it with the loop's `Progress`.
+
+    On a terminal a live bar with step, loss, PSNR, steps/s and time left; elsewhere
+    a plain line every few seconds. `quiet` shows nothing.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console = console
+        self._quiet = quiet
+        self._live: RichProgress | None = None
+        self._task: Any = None
+        self._next_line = 0.0
+        self._last: Progress | None = None
+
+    def __enter__(self) -> "Display":
+        if not self._quiet and self.console.is_terminal:
+            self._live = RichProgress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.fields[status]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._task = self._live.add_task("fit", total=None, status="compiling …")
+            self._live.start()
+        return self
+
+    def __call__(self, progress: Progress) -> None:
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(
+                self._task,
+                completed=progress.step,
+                total=progress.steps,
+                status=status(progress),
+            )
+            return
+        self._last = progress
+        if time.monotonic() >= self._next_line:
+            self._line(progress)
+            self._next_line = time.monotonic() + PLAIN_SECONDS
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._last is not None:
+            self._line(self._last)
+
+    def _line(self, progress: Progress) -> None:
+        self._last = None
+        left = (progress.steps - progress.step) / progress.steps_per_second
+        self.console.print(
+            f"step {progress.step}/{progress.steps}  {status(progress)}  "
+            f"{left:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def status(progress: Progress) -> str:
+    """Loss, PSNR and speed in one short line."""
+    return (
+        f"loss {progress.loss:.3g}  PSNR {progress.psnr_db:.2f} dB  "
+        f"{progress.steps_per_second:.3g} steps/s"
+    )
+
+
+def closing_table(summary: dict[str, Any]) -> Table:
+    """The numbers of a finished run as a table of two columns."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    seconds, image = summary["seconds"], summary["image"]
+    ssim = "n/a (under 11 pixels)" if summary["ssim"] is None else f"{summary['ssim']:.4f}"
+    rows = (
+        ("picture", f"{image['width']} x {image['height']} pixels"),
+        ("PSNR", f"{summary['psnr_db']:.2f} dB"),
+        ("PSNR of the 8-bit picture", f"{summary['psnr_8bit_db']:.2f} dB"),
+        ("SSIM", ssim),
+        ("steps", f"{summary['steps']} (ended by {summary['stopped']})"),
+        (
+            "parameters",
+            f"{summary['num_params']} ({summary['bits_per_pixel']:.2f} bits/pixel)",
+        ),
+        (
+            "seconds",
+            f"compile {seconds['compile']:.2f}, fit {seconds['fit']:.2f}, "
+            f"total {seconds['total']:.2f}",
+        ),
+        ("device", f"{summary['device']}, {summary['backend']}"),
+    )
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def console() -> Console:
+    """Standard output for people; control codes on terminals only."""
+    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())

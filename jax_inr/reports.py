@@ -1,0 +1,105 @@
+"""What a finished fit leaves for people: its numbers and its pictures.
+
+Framework-free, so that both back ends report alike.
+"""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import numpy as np
+
+from jax_inr import metrics
+from jax_inr.config import Config
+from jax_inr.coordinates import pixel_grid
+from jax_inr.images import encode_png
+from jax_inr.runs import RunFolder
+
+PACKAGES = {
+    "jax": ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"),
+    "torch": ("torch", "torchmetrics", "numpy", "pillow"),
+}
+
+
+def versions(backend: str) -> dict[str, str]:
+    """Versions of what a back end's numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("jax-inr", *PACKAGES[backend]):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str, Any]:
+    """`psnr_db`, `psnr_8bit_db` and `ssim` of a network's prediction.
+
+    Args:
+        prediction: (h, w, c) as the network gives it, where 1 stands for `rgb_max`.
+        image: (h, w, c) in [0, 1], the picture that was fitted.
+        rgb_max: what 8-bit values were divided by.
+
+    `psnr_db` is measured on the targets as they were trained on; the other two on
+    the picture as it is saved. SSIM (Wang's convention) is None below 11 pixels.
+    """
+    scale = 255 / rgb_max
+    shown = prediction / scale
+    ssim = float(metrics.ssim(shown, image))
+    return {
+        "psnr_db": float(metrics.psnr(prediction, image * scale)),
+        "psnr_8bit_db": float(metrics.psnr_8bit(shown, image)),
+        "ssim": None if np.isnan(ssim) else ssim,
+    }
+
+
+def write_pictures(
+    folder: RunFolder,
+    prediction: np.ndarray,
+    image: np.ndarray,
+    config: Config,
+    tensors: dict[str, np.ndarray],
+    caption: str,
+) -> None:
+    """Write reconstruction.png, comparison.png, curves.png and encoding.png."""
+    from jax_inr import plots  # matplotlib takes half a second to import
+
+    shown = prediction * np.float32(config.rgb_max / 255)
+    psnr_db = float(metrics.psnr(prediction, image * (255 / config.rgb_max)))
+    folder.write("reconstruction.png", encode_png(shown))
+    figure = plots.comparison(image, shown, psnr_db, caption)
+    folder.write("comparison.png", plots.png(figure))
+    rows = folder.read_metrics()
+    if rows:
+        folder.write("curves.png", plots.png(plots.curves(rows, caption)))
+    channels, titles = encoding_channels(config, tensors, *image.shape[:2])
+    folder.write("encoding.png", plots.png(plots.encoding(channels, titles, caption)))
+
+
+def encoding_channels(
+    config: Config,
+    tensors: dict[str, np.ndarray],
+    height: int,
+    width: int,
+    max_frequencies: int = 20,
+    max_side: int = 224,
+) -> tuple[np.ndarray, list[str]]:
+    """The first channels (k, h, w) of a run's encoding, in [-1, 1], and their titles.
+
+    Sines first, then cosines, as the notebook has them; an encoding without
+    frequencies shows its two coordinates.
+    """
+    coords = pixel_grid(min(height, max_side), min(width, max_side))
+    frequencies = {
+        "gaussian": lambda: tensors["constants/frequencies"],
+        "basic": lambda: np.eye(2, dtype=np.float32),
+        "none": lambda: None,
+    }[config.encoding]()
+    if frequencies is None:
+        return np.moveaxis(2 * coords - 1, -1, 0), ["row", "column"]
+    frequencies = frequencies[:, :max_frequencies]
+    phases = 2 * np.pi * (coords @ frequencies)
+    channels = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
+    count = frequencies.shape[1]
+    titles = [f"{wave}(freq {i})" for wave in ("sin", "cos") for i in range(count)]
+    return np.moveaxis(channels, -1, 0), titles

@@ -1,0 +1,47 @@
+"""Pytrees to named arrays and back: the form in which fields and states are stored."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_inr.errors import CheckpointError
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Copy the leaves of a pytree to numpy, named by path: `params/dense_0/kernel`.
+
+    Names are plain, so a stored file does not depend on the library that made the
+    tree.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(path): np.array(leaf) for path, leaf in leaves}
+
+
+def unflatten_like(tree: Any, tensors: dict[str, np.ndarray]) -> Any:
+    """A pytree of `tree`'s structure with the leaves that `flatten` named.
+
+    Raises:
+        CheckpointError: a leaf is missing, left over, or of another shape or dtype;
+            the message names it.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    expected = {_name(path): leaf for path, leaf in leaves}
+    for name in (*expected, *tensors):
+        if name not in tensors:
+            raise CheckpointError(f"tensor {name} is missing")
+        if name not in expected:
+            raise CheckpointError(f"tensor {name} is not part of this network")
+        have, want = tensors[name], expected[name]
+        if (have.shape, have.dtype) != (want.shape, want.dtype):
+            raise CheckpointError(
+                f"tensor {name} is {have.dtype}{list(have.shape)}, "
+                f"expected {want.dtype}{list(want.shape)}"
+            )
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.numpy.asarray(tensors[_name(path)]), tree
+    )
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

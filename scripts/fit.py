@@ -1,0 +1,8 @@
+"""Fit a picture with a coordinate network; `--help` lists the options."""
+
+import sys
+
+from jax_inr.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["fit", *sys.argv[1:]]))

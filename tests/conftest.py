@@ -1,0 +1,61 @@
+"""Shared by all tests: run-time shape checks, small pictures, the command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# The annotations of the JAX side are checked here, and in tests only. The hook has to
+# be in place before anything imports these modules.
+CHECKED = ("coordinates", "encodings", "field", "networks", "rendering", "training")
+install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
+
+import jax  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(7)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """A small colour picture (12, 17, 3): smooth, with an edge; not square."""
+    rows, columns = np.mgrid[0:12, 0:17]
+    red = 0.5 + 0.4 * np.sin(rows / 3)
+    green = columns / 17
+    blue = np.where(rows + columns > 14, 0.9, 0.1)
+    return np.stack([red, green, blue], -1).astype(np.float32)
+
+
+@pytest.fixture
+def fit_py():
+    """The real command in a process of its own: `fit_py("--steps", "2", cwd=…)`."""
+
+    def call(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
+        return run_script("fit.py", *arguments, **kwargs)
+
+    return call
+
+
+def run_script(
+    name: str, *arguments: object, cwd: Path, env: dict[str, str] | None = None, **kwargs
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONUTF8": "1", **(env or {})}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        **kwargs,
+    )
