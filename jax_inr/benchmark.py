@@ -1,22 +1,26 @@
-"""Seconds a step, side by side: every contender in a process of its own, in turns.
+"""Benchmarks: steps side by side in turns, whole commands one after the other.
 
 A contender is a function that prepares everything and returns `run(repeats)`, which
 gives the seconds of one repeat. Parent and contenders talk in lines of JSON.
 """
 
+import itertools
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jax_inr import reports
+from jax_inr.files import to_json, write_atomic
 from jax_inr.presets import preset
 
 Run = Callable[[int], float]
@@ -118,7 +122,7 @@ def step_flops(name: str, height: int = 224, width: int = 224) -> float:
     first = 2 if config.network == "cnn" else 2 * config.num_frequencies
     taps = 9 if config.network == "cnn" else 1
     widths = (first, *config.hidden_features, 3)
-    layers = [a * b * taps for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    layers = [a * b * taps for a, b in itertools.pairwise(widths)]
     products = 3 * sum(layers) - layers[0]
     return 2 * height * width * products / 1e9
 
@@ -172,6 +176,87 @@ def steps_report(turns: int) -> tuple[str, dict[str, Any]]:
         else:
             lines.append(f"\n`{name}`: torch is not installed, so JAX stands alone.")
     return "\n".join(lines), times
+
+
+def presets_report(names: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Section `presets`: the whole command for each preset, one after the other.
+
+    A preset passes the first of them, `optimized`, at its first evaluation with at
+    least the PSNR with which that one ended.
+    """
+    runs: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            out = Path(folder) / name
+            command = "import sys, jax_inr.cli as c; sys.exit(c.main(sys.argv[1:]))"
+            options = ["fit", "--preset", name, "--out", str(out), "--quiet"]
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", command, *options], check=True)
+            wall_seconds = time.perf_counter() - start
+            summary = json.loads((out / "summary.json").read_text())
+            rows = (out / "metrics.jsonl").read_text().splitlines()
+            runs[name] = {
+                "wall_seconds": wall_seconds,
+                "summary": summary,
+                "rows": [json.loads(row) for row in rows],
+            }
+    goal = runs[names[0]]["summary"]["psnr_db"]
+    base = runs[names[0]]["summary"]["seconds"]["fit"]
+    lines = [
+        f"| preset | steps | PSNR dB | compile s | fit s | s to {goal:.2f} dB | "
+        f"of `{names[0]}`'s | whole command s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, result in runs.items():
+        summary = result["summary"]
+        passed = [r["seconds"] for r in result["rows"] if r["psnr_db"] >= goal]
+        to_goal = f"{passed[0]:.2f}" if passed else "not reached"
+        share = f"1/{base / passed[0]:.1f}" if passed else "–"
+        lines.append(
+            f"| `{name}` | {summary['steps']} | {summary['psnr_db']:.2f} | "
+            f"{summary['seconds']['compile']:.2f} | {summary['seconds']['fit']:.2f} | "
+            f"{to_goal} | {share} | {result['wall_seconds']:.1f} |"
+        )
+    return "\n".join(lines), runs
+
+
+SECTIONS: dict[str, tuple[str, Callable[[int], tuple[str, dict[str, Any]]]]] = {
+    "steps": (
+        "Seconds a step, like for like",
+        steps_report,
+    ),
+    "presets": (
+        "Seconds to the notebook's PSNR",
+        lambda turns: presets_report(("optimized", "default")),
+    ),
+}
+
+
+def report(names: Sequence[str], turns: int, out: Path) -> None:
+    """Run sections and write them into OUT.md; OUT.json keeps every measurement.
+
+    A section that is not run this time keeps what an earlier run wrote.
+    """
+    data = out.with_suffix(".json")
+    kept = json.loads(data.read_text()) if data.exists() else {}
+    for name in names:
+        table, measured = SECTIONS[name][1](turns)
+        kept[name] = {
+            "machine": machine(),
+            "versions": {**reports.versions("torch"), **reports.versions("jax")},
+            "command": f"python scripts/bench.py {name} --turns {turns}",
+            "table": table,
+            "measured": measured,
+        }
+    parts = ["# Performance", "Made by `scripts/bench.py`; every number is measured."]
+    for name, (title, _) in SECTIONS.items():
+        if name in kept:
+            section = kept[name]
+            versions = ", ".join(f"{k} {v}" for k, v in section["versions"].items())
+            parts += [f"## {title}", f"`{section['command']}`", section["table"]]
+            parts += [f"{section['machine']}; {versions}."]
+    write_atomic(data, (to_json(kept, indent=1) + "\n").encode())
+    write_atomic(out.with_suffix(".md"), ("\n\n".join(parts) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ class Config:
     batch_size: int | None = _field(
         None, "Pixels a step, drawn at random; None takes them all.", 1, 2**31 - 1
     )
-    seed: int = _field(
-        0, "Seed of frequencies, weights and batches.", 0, 2**32 - 1
-    )
+    seed: int = _field(0, "Seed of frequencies, weights and batches.", 0, 2**32 - 1)
     matmul_precision: Literal["float32", "tf32", "bfloat16"] = _field(
         "float32", "Precision of matrix products; phases are always float32."
     )
@@ -88,7 +86,7 @@ class Config:
         if self.network == "cnn":
             if self.encoding != "none":
                 raise ConfigError(
-                    f"network cnn takes raw pixel indices, not encoding {self.encoding}",
+                    f"network cnn takes pixel indices, not encoding {self.encoding}",
                     "use --encoding none, or --network mlp",
                 )
             if self.batch_size:
@@ -103,7 +101,13 @@ class Config:
                     "use --matmul-precision float32 or tf32",
                 )
 
-    def replace(self, **changes: Any) -> "Config":
+    @property
+    def num_features(self) -> int:
+        """Features of one coordinate under the encoding."""
+        sizes = {"gaussian": 2 * self.num_frequencies, "basic": 4, "none": 2}
+        return sizes[self.encoding]
+
+    def replace(self, /, **changes: Any) -> "Config":
         """This config with some fields changed; raises ConfigError as construction."""
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:

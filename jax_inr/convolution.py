@@ -10,12 +10,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Winograd's F(2, 3): the two outputs of a three-tap filter on four inputs are
-# A ((G kernel) * (B inputs)), four multiplications where the plain sum has six.
-_A = ((1, 1, 1, 0), (0, 1, -1, -1))
-_B = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-_G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
-
 # With fewer channels than this, in or out, the additions of Winograd's form cost more
 # than the multiplications it saves.
 _WIDE = 16
@@ -37,8 +31,8 @@ def conv3x3(
     Image (h, w, in), kernel (3, 3, in, out), bias (out,); returns (h, w, out), at
     [r, c, o] bias[o] + sum_ijk image[r + i - 1, c + j - 1, k] kernel[i, j, k, o].
 
-    `precision` is that of the matrix products, as in `jax.lax.dot`. Devices differ in
-    the order of the sums, so in rounding only.
+    `precision` is that of the products, as in `jax.lax.dot`. At the same precision
+    devices differ in the order of the sums, so in rounding only.
     """
     features_in, features_out = kernel.shape[2:]
     if min(features_in, features_out) >= _WIDE:
@@ -92,10 +86,11 @@ def _multiply_then_shift(image, kernel, precision):
 def _winograd(image, kernel, precision):
     """For many channels in and out: 16 multiplications where the plain sum has 36.
 
-    A tile of 2x2 outputs is A [(G kernel G^T) * (B inputs B^T)] A^T: Lavin and Gray,
-    arXiv 1509.09308. Its 4x4 inputs overlap its neighbours'; each of the 16 places is
-    one matrix product over tiles and channels, in the gradients too. The constants are
-    1 and 1/2, so rounding stays about that of the plain sum.
+    A tile of 2x2 outputs needs 4x4 inputs, which overlap its neighbours'. Transformed,
+    inputs and kernel are multiplied place by place: each of the 16 places is one matrix
+    product over tiles and channels, and so are its gradients. Lavin and Gray, F(2x2,
+    3x3) of arXiv 1509.09308. Its only constant is 1/2, so it rounds about as the plain
+    sum does.
     """
     height, width, features = image.shape
     rows, columns = -(-height // 2), -(-width // 2)  # of tiles
@@ -109,38 +104,40 @@ def _winograd(image, kernel, precision):
     # the gradient of a slice inside the loop would fill a whole image each time.
     own = padded[:-1].reshape(strips, strip, *padded.shape[1:])
     pieces = jnp.concatenate([own, padded[strip::strip, None]], 1)
-    weights = _both_axes(_G, kernel)
+    weights = [_kernel_places(*line) for line in _kernel_places(*kernel)]
 
-    def place(inputs, weights):
-        # Flat, since the gradient's sum is slow over two axes.
+    def multiply(inputs, weights):
+        # Flat, since XLA is slow at the gradient's sum over two axes.
         flat = jnp.dot(inputs.reshape(-1, features), weights, precision=precision)
         return flat.reshape(strip, columns, -1)
 
     def convolve(piece):
-        inputs = [
-            [
-                piece[i // 2 :, i % 2, j // 2 :, j % 2][:strip, :columns]
-                for j in range(4)
-            ]
-            for i in range(4)
-        ]
-        outputs = [
-            [place(x, u) for x, u in zip(xs, us, strict=True)]
-            for xs, us in zip(_both_axes(_B, inputs), weights, strict=True)
-        ]
-        tiles = _both_axes(_A, outputs)
-        return jnp.stack([jnp.stack(pair, 2) for pair in tiles], 1)
+        top, bottom = piece[:-1], piece[1:]
+        lines = _input_places(top[:, 0], top[:, 1], bottom[:, 0], bottom[:, 1])
+        sums = []
+        for line, line_weights in zip(lines, weights, strict=True):
+            left, right = line[:, :-1], line[:, 1:]
+            inputs = _input_places(
+                left[:, :, 0], left[:, :, 1], right[:, :, 0], right[:, :, 1]
+            )
+            sums.append(_outputs(*map(multiply, inputs, line_weights)))
+        left, right = (_outputs(*side) for side in zip(*sums, strict=True))
+        pixels = zip(left, right, strict=True)
+        return jnp.stack([jnp.stack(pair, 2) for pair in pixels], 1)
 
     tiles = lax.map(convolve, pieces)  # (strips, strip, 2, columns, 2, out)
     return tiles.reshape(2 * rows, 2 * columns, -1)[:height, :width]
 
 
-def _both_axes(matrix, grid):
-    """matrix @ grid @ matrix^T for a grid of arrays, as sums that XLA fuses."""
+# Along one axis, with four products in place of six: _outputs of _input_places times
+# _kernel_places are the two outputs of a filter with three taps on four inputs.
+def _input_places(a, b, c, d):
+    return a - c, b + c, c - b, b - d
 
-    def combine(terms):
-        pairs = [zip(row, terms, strict=True) for row in matrix]
-        return [sum(m * term for m, term in pair if m) for pair in pairs]
 
-    columns = [combine(column) for column in zip(*grid, strict=True)]
-    return [combine(row) for row in zip(*columns, strict=True)]
+def _kernel_places(a, b, c):
+    return a, (a + b + c) / 2, (a - b + c) / 2, c
+
+
+def _outputs(a, b, c, d):
+    return a + b + c, b - c - d

@@ -59,7 +59,9 @@ class ImageField:
         variables = {**self.variables, "params": params}
         return self._to_white(self.model.predict(variables, coords))
 
-    def __call__(self, coords: Float[Array, "*n 2"]) -> Float[Array, "*n c"]:
+    def __call__(
+        self, coords: Float[Array | np.ndarray, "*n 2"]
+    ) -> Float[Array, "*n c"]:
         """The colours at coordinates (..., 2); see `apply`."""
         return self.apply(self.params, jnp.asarray(coords, jnp.float32))
 
@@ -129,8 +131,9 @@ class ImageField:
         Raises:
             CheckpointError: a header entry or a tensor is missing or wrong.
         """
-        sizes = [header.get(name) for name in ("height", "width", "channels", "step")]
-        if not all(isinstance(n, int) and 0 <= n < 2**31 for n in sizes):
+        names = ("height", "width", "channels", "step")
+        sizes: list[Any] = [header.get(name) for name in names]
+        if not all(type(n) is int and 0 <= n < 2**31 for n in sizes):
             raise CheckpointError(f"the header has no sound picture size: {sizes}")
         height, width, channels, step = sizes
         if not (height and width and channels in (1, 3)):

@@ -210,10 +210,8 @@ def load_tensors(
         loaded = safetensors.numpy.load(data)
     except (SafetensorError, LookupError, ValueError, TypeError, OverflowError) as e:
         raise CheckpointError(f"{name} is damaged: {shown(str(e))[:200]}") from e
-    tensors = {}
-    for key in sorted(loaded):
-        # A copy, because the views of some versions of safetensors are read-only.
-        tensors[key] = array = loaded.pop(key).copy()
+    tensors = {key: loaded[key] for key in sorted(loaded)}
+    for key, array in tensors.items():
         if not allow_nonfinite and not np.isfinite(array).all():
             raise CheckpointError(
                 f"{name}: tensor {key!r} holds values that are not finite"

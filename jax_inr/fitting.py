@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
-from jax_inr import files, reports
+from jax_inr import memory, reports
 from jax_inr.config import Config
 from jax_inr.errors import (
     CheckpointError,
@@ -20,7 +21,6 @@ from jax_inr.errors import (
 )
 from jax_inr.images import Picture
 from jax_inr.loop import Outcome, Position, Progress, Trainer, run
-from jax_inr.metrics import bits_per_pixel
 from jax_inr.presets import preset
 from jax_inr.runs import RunFolder
 from jax_inr.signals import SignalGuard
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jax_inr.field import ImageField
 
 # What a resumed run may change: none of it alters a step that was taken.
-PICTURE = "checkpoints/picture.safetensors"
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
 
 
@@ -51,16 +50,30 @@ class Fit:
         return ImageField.from_tensors(self.tensors, self.header)
 
 
+class How(TypedDict, total=False):
+    """How a fit is carried out; none of it changes a number.
+
+    device: "auto", "cpu" or "gpu". on_progress: called after each chunk of steps.
+    on_notice: told, in one line, what the user may not expect. save_every_seconds:
+    time between checkpoints. max_memory_bytes: refuse a fit that needs more; left
+    out, what the machine has left.
+    """
+
+    device: str
+    on_progress: Callable[[Progress], None]
+    on_notice: Callable[[str], None]
+    save_every_seconds: float
+    max_memory_bytes: int | None
+
+
 def fit(
     image: Picture | np.ndarray,
     config: Config | None = None,
     *,
     backend: str = "jax",
-    device: str = "auto",
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    save_every_seconds: float = 30.0,
+    **how: Unpack[How],
 ) -> Fit:
     """Fit a picture.
 
@@ -68,11 +81,9 @@ def fit(
         image: (h, w, c) floats in [0, 1], or what `load_image` gives.
         config: preset("default") where left out.
         backend: "jax", or "torch" for the reference.
-        device: "auto", "cpu" or "gpu".
         out: folder for the run's files; nothing is written where left out.
         overwrite: replace the run that `out` holds.
-        on_progress: called after each chunk of steps.
-        save_every_seconds: time between checkpoints.
+        how: see `How`.
 
     Raises:
         ImageError: the picture is not (h, w, 1 or 3) floats in [0, 1].
@@ -82,32 +93,25 @@ def fit(
     """
     config = preset("default") if config is None else config
     picture = _picture(image)
-    options = (backend, device, on_progress, save_every_seconds)
     if out is None:
-        return _fit(None, picture, config, None, *options)
+        return _fit(None, picture, config, backend, None, how)
     with RunFolder.create(out, overwrite=overwrite) as folder:
-        folder.write_json("config.json", config.to_dict())
-        _save_picture(folder, picture)
-        return _fit(folder, picture, config, None, *options)
+        return _fit(folder, picture, config, backend, None, how)
 
 
 def resume(
     out: str | os.PathLike[str],
     *,
     changes: dict[str, Any] | None = None,
-    device: str = "auto",
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_notice: Callable[[str], None] = lambda notice: None,
-    save_every_seconds: float = 30.0,
+    **how: Unpack[How],
 ) -> Fit:
     """Go on with the run in a folder, bit for bit as if it had not stopped.
 
     Args:
         out: the run's folder.
         changes: fields of its config to change; RESUMABLE_FIELDS only.
-        device, on_progress, save_every_seconds: as for `fit`.
-        on_notice: told of a damaged checkpoint and the older one used instead, and
-            of versions that differ from those that began the run.
+        how: see `How`; notices tell of a damaged checkpoint and the older one used
+            instead, and of versions that differ from those that began the run.
 
     Raises:
         OutputError: the folder holds no run, or another process has it.
@@ -117,59 +121,70 @@ def resume(
     """
     with RunFolder.reopen(out) as folder:
         tensors, header, notices = folder.load_checkpoint()
-        picture = _load_picture(folder)
+        picture = folder.load_picture()
         config = Config.from_dict(header["config"])
         wanted = config.replace(**(changes or {}))
-        for field in dataclasses.fields(Config):
-            now, then = getattr(wanted, field.name), getattr(config, field.name)
-            if now != then and field.name not in RESUMABLE_FIELDS:
-                raise ConfigError(
-                    f"{field.name} was {then} in this run and cannot become {now}",
-                    f"a resumed run may change {', '.join(RESUMABLE_FIELDS)}",
-                )
+        _check_changes(config, wanted)
         if header["picture"] != _identity(picture):
             raise CheckpointError(
                 f"{folder.path}: the picture is not the one the checkpoint was made on"
             )
-        backend = header["backend"]
+        backend, then = header["backend"], header["versions"]
         now = reports.versions(backend)
         changed = [
-            f"{name} {then} is now {now.get(name)}"
-            for name, then in header["versions"].items()
-            if now.get(name) != then
+            f"{n} {then[n]} is now {now.get(n)}" for n in then if now[n] != then[n]
         ]
         if changed:
             notices.append(f"not bit for bit the same run: {', '.join(changed)}")
         for notice in notices:
-            on_notice(notice)
-        options = (backend, device, on_progress, save_every_seconds)
-        folder.write_json("config.json", wanted.to_dict())
-        return _fit(folder, picture, wanted, (tensors, header), *options)
+            how.get("on_notice", print)(notice)
+        return _fit(folder, picture, wanted, backend, (tensors, header), how)
+
+
+def _check_changes(config: Config, wanted: Config) -> None:
+    for field in dataclasses.fields(Config):
+        then, now = getattr(config, field.name), getattr(wanted, field.name)
+        if now != then and field.name not in RESUMABLE_FIELDS:
+            raise ConfigError(
+                f"{field.name} was {then} in this run and cannot become {now}",
+                f"a resumed run may change {', '.join(RESUMABLE_FIELDS)}",
+            )
+    if wanted.steps != config.steps and config.schedule != "constant":
+        raise ConfigError(
+            f"steps was {config.steps} and cannot become {wanted.steps}: the "
+            f"{config.schedule} schedule of the steps already taken ends there",
+            "begin a new run",
+        )
 
 
 def _fit(
     folder: RunFolder | None,
     picture: Picture,
     config: Config,
-    checkpoint: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
     backend: str,
-    device: str,
-    on_progress: Callable[[Progress], None],
-    save_every_seconds: float,
+    checkpoint: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
+    how: How,
 ) -> Fit:
     start = time.perf_counter()
     image = picture.image
     height, width, channels = image.shape
     target = image * np.float32(255 / config.rgb_max)
+    needed = memory.fit_bytes(config, height, width, channels, backend)
+    memory.check(needed, how.get("max_memory_bytes"))
+    about = {"config": config.to_dict(), "backend": backend}
     versions = reports.versions(backend)
     position = Position()
-    with SignalGuard() as guard:
-        trainer = make_trainer(backend, config, target, device)
+    with SignalGuard() as guard, memory.memory_errors():
+        trainer = make_trainer(backend, config, target, how.get("device", "auto"))
         if checkpoint is not None:
             tensors, header = checkpoint
             trainer.load_state(tensors)
             position = Position(**header["position"])
-            assert folder is not None
+        # Nothing is written before the device and the state are known to be there.
+        if folder is not None:
+            folder.write_json("config.json", config.to_dict())
+            if checkpoint is None:
+                folder.save_picture(picture)
             folder.truncate_metrics(position.last_row)
         trainer.compile()
         compile_seconds = time.perf_counter() - start
@@ -177,8 +192,7 @@ def _fit(
         def save(at: Position) -> None:
             if folder is not None:
                 header = {
-                    "config": config.to_dict(),
-                    "backend": backend,
+                    **about,
                     "position": dataclasses.asdict(at),
                     "picture": _identity(picture),
                     "versions": versions,
@@ -192,62 +206,41 @@ def _fit(
             guard,
             position=position,
             on_row=folder.append_metrics if folder else lambda row: None,
-            on_progress=on_progress,
+            on_progress=how.get("on_progress", lambda progress: None),
             save=save,
-            save_every_seconds=save_every_seconds,
+            save_every_seconds=how.get("save_every_seconds", 30.0),
         )
-        tensors = trainer.parameters()
-        num_params = sum(
-            leaf.size for name, leaf in tensors.items() if name.startswith("params/")
-        )
+        tensors, step = trainer.parameters(), outcome.position.step
+        size = {"height": height, "width": width}
+        header = {**about, **size, "channels": channels, "step": step}
         summary = {
             **reports.quality(outcome.prediction, image, config.rgb_max),
-            "steps": outcome.position.step,
-            "num_params": num_params,
-            "bits_per_pixel": bits_per_pixel(num_params, height, width),
-            "seconds": {
-                "compile": compile_seconds,
-                "fit": outcome.position.seconds,
-                "total": 0.0,
-            },
+            "steps": step,
+            **reports.sizes(tensors, height, width),
+            "seconds": {"compile": compile_seconds, "fit": outcome.position.seconds},
             "backend": backend,
             "preset": config.preset,
             "device": str(trainer.device),
             "matmul_precision": config.matmul_precision,
             "versions": versions,
             "seed": config.seed,
-            "image": {
-                "path": picture.path,
-                "sha256": picture.sha256,
-                "height": height,
-                "width": width,
-            },
+            "image": {"path": picture.path, "sha256": picture.sha256, **size},
             "stopped": outcome.stopped,
         }
-        field_header = {
-            "config": config.to_dict(),
-            "height": height,
-            "width": width,
-            "channels": channels,
-            "step": outcome.position.step,
-            "backend": backend,
-        }
         if folder is not None:
-            path = folder.path / "field.safetensors"
-            files.save_tensors(path, "field", tensors, field_header)
-            caption = (
-                f"{picture.path or 'picture'} · {config.preset} · "
-                f"step {outcome.position.step}"
-            )
-            reports.write_pictures(
-                folder, outcome.prediction, image, config, tensors, caption
-            )
+            folder.save_field(tensors, header)
+            reports.write_reconstruction(folder, outcome.prediction, config)
+            if not outcome.interrupted:
+                reports.write_figures(
+                    folder, outcome.prediction, picture, config, tensors, step
+                )
         summary["seconds"]["total"] = time.perf_counter() - start
-        if outcome.interrupted:
-            raise _interrupted(guard, folder, outcome)
-        if folder is not None:
+        if folder is not None and not outcome.interrupted:
             folder.write_json("summary.json", summary)
-    return Fit(summary, outcome.rows, outcome.prediction, tensors, field_header)
+        # Also one that came too late to end the loop: the caller has to know.
+        if guard.received:
+            raise _interrupted(guard.received, folder, outcome)
+    return Fit(summary, outcome.rows, outcome.prediction, tensors, header)
 
 
 def make_trainer(
@@ -260,7 +253,7 @@ def make_trainer(
         except ImportError:
             raise ConfigError(
                 "the torch back end needs torch, which is not installed",
-                'pip install "jax-inr[torch]"',
+                'pip install -e ".[torch]"',
             ) from None
         from torch_ref.training import make_trainer
 
@@ -271,10 +264,8 @@ def make_trainer(
 
 
 def _interrupted(
-    guard: SignalGuard, folder: RunFolder | None, outcome: Outcome
+    number: signal.Signals, folder: RunFolder | None, outcome: Outcome
 ) -> Interrupted:
-    number = guard.received
-    assert number is not None
     kept = f"; go on with --resume {folder.path}" if folder is not None else ""
     step = outcome.position.step
     return Interrupted(f"stopped by {number.name} after step {step}{kept}", number)
@@ -297,19 +288,6 @@ def _picture(image: Picture | np.ndarray) -> Picture:
             "divide 8-bit values by 255",
         )
     return image
-
-
-def _save_picture(folder: RunFolder, picture: Picture) -> None:
-    """Keep the picture as it is fitted, so that resuming needs no other file."""
-    about = {"path": picture.path, "sha256": picture.sha256}
-    path = folder.path / PICTURE
-    path.parent.mkdir(exist_ok=True)
-    files.save_tensors(path, "picture", {"image": picture.image}, about)
-
-
-def _load_picture(folder: RunFolder) -> Picture:
-    tensors, about = files.load_tensors(folder.path / PICTURE, "picture")
-    return Picture(tensors["image"], about["path"], about["sha256"], ())
 
 
 def _identity(picture: Picture) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from jax_inr.errors import ImageError
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 HINT = f"use an undamaged {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
 
-_EIGHT = "has more than 8 bits per channel: read with 8"
 _TURNED = "turned upright, as its EXIF orientation says"
 _DEEP = "has more than 8 bits per channel: all are kept"
+_CUT = "has more than 8 bits per channel: read with 8"
+# The fine grid: the usual one is some levels off in dark greys.
+_CMS_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.HIGHRESPRECALC
 # First row and column, steps down and across, of each pass of an interlaced PNG.
 _ADAM7 = (
     *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
@@ -78,9 +80,8 @@ def to_unit(levels: np.ndarray, white: int = 255) -> np.ndarray:
 
 
 def _check_pixels(picture: Image.Image, max_pixels: int) -> None:
-    width, height = picture.size
-    if width * height > max_pixels:
-        reason = f"{width}x{height} is more than {max_pixels} pixels"
+    if math.prod(picture.size) > max_pixels:
+        reason = "{}x{} is more than {} pixels".format(*picture.size, max_pixels)
         raise ImageError(reason, "make it smaller, or raise max_pixels")
 
 
@@ -136,9 +137,7 @@ def _levels(picture: Any, data: bytes, notices: list[str]) -> Levels:
         if "icc_profile" in picture.info:
             notices.append("has a colour profile: not applied to deep grey")
         notices.append(_DEEP)
-        return _deep_grey(
-            picture, rawmode, tags.get(Tag.PhotometricInterpretation) == 0
-        )
+        return _deep_grey(picture, rawmode, tags)
     if rawmode in _LOW_BYTES and not planes:
         return _colour(picture, _deep_colour(picture, data, rawmode), 16, notices)
     av1c = data.find(b"av1C") if picture.format == "AVIF" else -1
@@ -147,11 +146,11 @@ def _levels(picture: Any, data: bytes, notices: list[str]) -> Levels:
         or (codec == "ppm_plain" and rawmode == "RGB" and args[1] > 255)
         or (av1c >= 0 and data[av1c + 6] & 0x40)  # AVIF of 10 or 12 bits
     ):
-        notices.append(_EIGHT)
+        notices.append(_CUT)
     return _colour(picture, None, {"L;2": 2, "L;4": 4}.get(rawmode, 8), notices)
 
 
-def _deep_grey(picture: Any, rawmode: str, white_is_zero: bool) -> Levels:
+def _deep_grey(picture: Any, rawmode: str, tags: Any) -> Levels:
     """`_levels` of a loaded grey picture of more than 8 bits, or of floats."""
     raw, white = np.asarray(picture)[..., None], 4095 if rawmode == "I;12" else 65535
     if picture.mode == "F":
@@ -162,9 +161,9 @@ def _deep_grey(picture: Any, rawmode: str, white_is_zero: bool) -> Levels:
     elif picture.mode == "I" and picture.format != "PPM":
         reason = "signed or 32-bit integers have no agreed white"
         raise ImageError(reason, "save it with 8 or 16 bits per channel")
-    # Pillow heeds TIFF's "white is zero" at 8 bits only.
-    levels = to_unit(white - raw if white_is_zero else raw, white)
-    return levels, _keyed_alpha(picture, raw, 16)
+    if tags.get(Tag.PhotometricInterpretation) == 0:
+        raw = white - raw  # white is zero: Pillow heeds it at 8 bits only
+    return to_unit(raw, white), _keyed_alpha(picture, raw, 16)
 
 
 def _deep_colour(picture: Any, data: bytes, rawmode: str) -> np.ndarray:
@@ -187,16 +186,16 @@ def _colour(picture: Any, deep: Any, bits: int, notices: list[str]) -> Levels:
     if picture.mode in ("1", "P", "PA", "La", "RGBa"):
         picture = picture.convert({"1": "L", "La": "LA"}.get(picture.mode, "RGBA"))
     srgb, converted = _to_srgb(picture, notices)
-    raw, white = (as_array(picture), 255) if deep is None else (deep, 65535)
+    raw, white = (_array(picture), 255) if deep is None else (deep, 65535)
     if picture.mode in ("LA", "RGBA"):
         raw, alpha = raw[..., :-1], to_unit(raw[..., -1:], white)
     else:
         alpha = _keyed_alpha(picture, raw, bits)
     if deep is None:
-        return as_array(srgb), alpha
+        return _array(srgb), alpha
     # ImageCms converts 8-bit colour only.
-    notices.append(_EIGHT if converted else _DEEP)
-    return as_array(srgb) if converted else to_unit(raw, white), alpha
+    notices.append(_CUT if converted else _DEEP)
+    return _array(srgb) if converted else to_unit(raw, white), alpha
 
 
 def _keyed_alpha(picture: Any, raw: np.ndarray, bits: int) -> np.ndarray | None:
@@ -218,16 +217,17 @@ def _to_srgb(picture: Any, notices: list[str]) -> tuple[Any, bool]:
         return ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB"), True
     grey, cmyk = picture.mode in ("L", "LA"), picture.mode == "CMYK"
     plain = picture.convert("L" if grey else "RGB")
-    source, profile = picture if cmyk else plain, picture.info.get("icc_profile")
+    source = picture if cmyk else plain
     if "icc_profile" in picture.info:
         try:
-            embedded: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            embedded: Any = ImageCms.ImageCmsProfile(
+                io.BytesIO(picture.info["icc_profile"])
+            )
             if grey and embedded.profile.xcolor_space == "RGB ":
                 source = plain.convert("RGB")
-            intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-            black = ImageCms.Flags.BLACKPOINTCOMPENSATION
             result: Any = ImageCms.profileToProfile(
-                source, embedded, srgb, intent, "RGB", flags=black
+                *(source, embedded, srgb, ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB"),
+                flags=_CMS_FLAGS,
             )
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             notices.append("has a broken colour profile: ignored")
@@ -252,6 +252,6 @@ def _orientation(picture: Image.Image, notices: list[str]) -> Any:
         return 1
 
 
-def as_array(picture: Image.Image) -> np.ndarray:
+def _array(picture: Image.Image) -> np.ndarray:
     """An 8-bit Pillow picture as (h, w, c)."""
     return np.asarray(picture).reshape(picture.height, picture.width, -1)

@@ -61,7 +61,8 @@ def load_image(
         raise ImageError(f"{name}: {error}", error.hint) from error
     except UnidentifiedImageError as error:
         known = data.startswith(_MAGIC) or data[4:8] == b"ftyp"
-        reason = "truncated or damaged" if known else "not in a picture format we read"
+        reason = "not in a picture format that we read"
+        reason = "truncated, damaged or of an unknown kind" if known else reason
         raise ImageError(f"{name}: {reason}", HINT) from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ImageError(f"{name}: too many pixels", "make it smaller") from error

@@ -18,7 +18,7 @@ from jax_inr.metrics import psnr_from_mse
 from jax_inr.signals import SignalGuard
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
-MAX_CHUNK_STEPS = 4096
+MAX_CHUNK_STEPS = 4096  # losses of one compiled chunk
 
 
 class Trainer(Protocol):
@@ -72,6 +72,7 @@ class Position:
     last_row: int = 0  # step of the newest evaluation in the log; 0 for none
     num_rows: int = 0  # evaluations so far
     mse_sum: float = 0.0  # of their squared errors, for the pooled PSNR
+    last_mse: float = 0.0  # squared error of the newest of them
 
 
 class Progress(NamedTuple):
@@ -107,8 +108,13 @@ class _Log:
         self.config = config
         self.position = position
         self.rows: list[dict[str, Any]] = []
-        self.psnr_db = math.nan
         self._on_row = on_row
+
+    @property
+    def psnr_db(self) -> float:
+        """PSNR of the newest evaluation; NaN before the first."""
+        at = self.position
+        return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
 
     def due(self, step: int) -> bool:
         """Whether an evaluation falls after this many steps."""
@@ -125,7 +131,7 @@ class _Log:
         at.last_row = step
         at.num_rows += 1
         at.mse_sum += mse
-        self.psnr_db = float(psnr_from_mse(mse))
+        at.last_mse = mse
         row = {
             "step": step,
             "seconds": round(at.seconds, 6),
@@ -161,12 +167,17 @@ def run(
     """
     log = _Log(config, position or Position(), on_row)
     at = log.position
+    at.step = trainer.step
     whole_picture = not config.batch_size or config.batch_size >= target[..., 0].size
     # A target is checked against the very parameters that are kept.
     losses_evaluate = whole_picture and config.target_psnr is None
-    stopped, chunk_steps, saved_at = "", 1, time.monotonic()
+    chunk_steps, saved_at = 1, time.monotonic()
     good, loss = trainer.state(), math.nan
-    while not stopped and (step := trainer.step) < config.steps:
+    while not (stopped := _why_stop(config, log, guard)):
+        if time.monotonic() - saved_at >= save_every_seconds:
+            save(at)
+            saved_at = time.monotonic()
+        step = at.step
         start, seconds_before = time.perf_counter(), at.seconds
         num_steps = min(chunk_steps, config.steps - step)
         if not losses_evaluate:
@@ -189,27 +200,33 @@ def run(
             mse = _mse(trainer.predict(), target)
             at.seconds = seconds_before + time.perf_counter() - start
             log.record(at.step, mse, loss)
-            if config.target_psnr is not None and log.psnr_db >= config.target_psnr:
-                stopped = "target_psnr"
         rate = num_steps / elapsed
         chunk_steps = int(min(max(rate * CHUNK_SECONDS, 1), MAX_CHUNK_STEPS))
         on_progress(
             Progress(at.step, config.steps, at.seconds, loss, log.psnr_db, rate)
         )
-        if guard.received:
-            stopped = guard.received.name
-        elif config.max_seconds and at.seconds >= config.max_seconds:
-            stopped = stopped or "max_seconds"
-        if not stopped and time.monotonic() - saved_at >= save_every_seconds:
-            save(at)
-            saved_at = time.monotonic()
     save(at)
     prediction = trainer.predict()
-    interrupted = guard.received is not None and stopped == guard.received.name
+    interrupted = stopped.startswith("SIG")
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
         log.record(at.step, _mse(prediction, target), loss)
-    return Outcome(stopped or "steps", interrupted, log.rows, prediction, at)
+    return Outcome(stopped, interrupted, log.rows, prediction, at)
+
+
+def _why_stop(config: Config, log: _Log, guard: SignalGuard) -> str:
+    """What ends the fit here, or nothing; for a resumed fit as for the one before."""
+    at, target = log.position, config.target_psnr
+    if guard.received:
+        return guard.received.name
+    # Of the parameters as they are: an older evaluation does not count.
+    if target is not None and at.last_row == at.step and log.psnr_db >= target:
+        return "target_psnr"
+    if at.step >= config.steps:
+        return "steps"
+    if config.max_seconds is not None and at.seconds >= config.max_seconds:
+        return "max_seconds"
+    return ""
 
 
 def _mse(prediction: np.ndarray, target: np.ndarray) -> float:

@@ -16,7 +16,7 @@ SSIM_RADIUS = 5  # Wang's 11x11 window
 
 def psnr_from_mse(mse: Any) -> Any:
     """-10 log10(mse): decibels against peak 1; infinite where the error is zero."""
-    xp = np if np.isscalar(mse) else mse.__array_namespace__()
+    xp = mse.__array_namespace__() if hasattr(mse, "__array_namespace__") else np
     positive = mse > 0
     # The inner `where` keeps log10(0), and its gradient, out of both branches.
     return xp.where(positive, -10 * xp.log10(xp.where(positive, mse, 1.0)), xp.inf)

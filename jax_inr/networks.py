@@ -5,7 +5,7 @@ The only module that knows Flax. A network comes as a `Model`: pure functions of
 """
 
 import dataclasses
-import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +72,7 @@ class PixelMLP(nn.Module):
                 ),
             )
         rounded = config.matmul_precision == "bfloat16"
-        widths = (num_features(config), *config.hidden_features, self.channels)
+        widths = (config.num_features, *config.hidden_features, self.channels)
         self.dense = [
             nn.Dense(
                 fan_out,
@@ -81,7 +81,7 @@ class PixelMLP(nn.Module):
                 precision=PRECISIONS[config.matmul_precision],
                 dot_general=rounded_dot_general if rounded else None,
             )
-            for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
+            for fan_in, fan_out in itertools.pairwise(widths)
         ]
 
     def encode(self, coords: Float[Array, "2"]) -> Float[Array, " f"]:
@@ -188,7 +188,9 @@ class Model:
         return self.colours(variables, self.encode(variables, coords))
 
     def _over_pixels(self, method: str, variables: Variables, inputs: Array) -> Array:
-        one = functools.partial(self.module.apply, variables, method=method)
+        def one(inputs: Array) -> Any:
+            return self.module.apply(variables, inputs, method=method)
+
         if self.per_pixel:
             batch = inputs.reshape(-1, inputs.shape[-1])
             outputs = jax.vmap(one)(batch)
@@ -199,15 +201,6 @@ class Model:
                 f"not coordinates of shape {inputs.shape}"
             )
         return one(inputs)
-
-
-def num_features(config: Config) -> int:
-    """Features of one coordinate under the config's encoding."""
-    return {
-        "gaussian": 2 * config.num_frequencies,
-        "basic": 4,
-        "none": 2,
-    }[config.encoding]
 
 
 def make_model(config: Config, height: int, width: int, channels: int) -> Model:

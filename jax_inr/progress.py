@@ -99,12 +99,12 @@ def closing_table(summary: dict[str, Any]) -> Table:
     """The numbers of a finished run as a table of two columns."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     seconds, image = summary["seconds"], summary["image"]
-    ssim = "n/a (under 11 pixels)" if summary["ssim"] is None else f"{summary['ssim']:.4f}"
+    ssim = summary["ssim"]
     rows = (
         ("picture", f"{image['width']} x {image['height']} pixels"),
         ("PSNR", f"{summary['psnr_db']:.2f} dB"),
         ("PSNR of the 8-bit picture", f"{summary['psnr_8bit_db']:.2f} dB"),
-        ("SSIM", ssim),
+        ("SSIM", "n/a (under 11 pixels)" if ssim is None else f"{ssim:.4f}"),
         ("steps", f"{summary['steps']} (ended by {summary['stopped']})"),
         (
             "parameters",

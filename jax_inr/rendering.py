@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_inr.coordinates import FULL, Window, pixel_grid
+from jax_inr.coordinates import FULL, Window, pixel_axes, pixel_grid
 from jax_inr.networks import Model, Variables
 
 CHUNK_PIXELS = 1 << 14
@@ -32,15 +32,17 @@ def render(
     A per-pixel network goes through in chunks of equal size, so that memory beside
     the picture itself does not grow with it; the CNN sees the whole grid at once.
     """
-    coords = pixel_grid(height, width, window)
     if not model.per_pixel:
-        return np.asarray(predict_chunk(model, variables, coords))
-    flat = coords.reshape(-1, 2)
-    chunk = min(CHUNK_PIXELS, len(flat))
-    colours = []
-    for start in range(0, len(flat), chunk):
-        part = flat[start : start + chunk]
-        # Padded to the common shape: another shape would compile once more.
-        padded = np.pad(part, ((0, chunk - len(part)), (0, 0)), mode="edge")
-        colours.append(np.asarray(predict_chunk(model, variables, padded))[: len(part)])
-    return np.concatenate(colours).reshape(height, width, -1)
+        grid = pixel_grid(height, width, window)
+        return np.array(predict_chunk(model, variables, grid))
+    rows, columns = pixel_axes(height, width, window)
+    pixels = height * width
+    chunk = min(CHUNK_PIXELS, pixels)
+    picture = np.empty((pixels, model.module.channels), np.float32)
+    for start in range(0, pixels, chunk):
+        # The last chunk repeats the last pixel: another shape would compile once more.
+        index = np.minimum(np.arange(start, start + chunk), pixels - 1)
+        coords = np.stack([rows[index // width], columns[index % width]], axis=-1)
+        colours = np.asarray(predict_chunk(model, variables, coords))
+        picture[start : start + chunk] = colours[: pixels - start]
+    return picture.reshape(height, width, -1)

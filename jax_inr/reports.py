@@ -5,6 +5,7 @@ Framework-free, so that both back ends report alike.
 
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from jax_inr import metrics
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.images import encode_png
+from jax_inr.images import Picture, encode_png
 from jax_inr.runs import RunFolder
 
 PACKAGES = {
@@ -43,37 +44,61 @@ def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str
     `psnr_db` is measured on the targets as they were trained on; the other two on
     the picture as it is saved. SSIM (Wang's convention) is None below 11 pixels.
     """
-    scale = 255 / rgb_max
-    shown = prediction / scale
+    shown = to_white(prediction, rgb_max)
     ssim = float(metrics.ssim(shown, image))
     return {
-        "psnr_db": float(metrics.psnr(prediction, image * scale)),
+        "psnr_db": float(metrics.psnr(prediction, image * (255 / rgb_max))),
         "psnr_8bit_db": float(metrics.psnr_8bit(shown, image)),
         "ssim": None if np.isnan(ssim) else ssim,
     }
 
 
-def write_pictures(
+def to_white(prediction: np.ndarray, rgb_max: int) -> np.ndarray:
+    """A prediction where 1 stands for `rgb_max` as a picture where 1 is white."""
+    return prediction * np.float32(rgb_max / 255)
+
+
+def sizes(
+    tensors: dict[str, np.ndarray], height: int, width: int
+) -> dict[str, int | float]:
+    """`num_params`, trained numbers alone, and `bits_per_pixel` that they cost."""
+    trained = [leaf for name, leaf in tensors.items() if name.startswith("params/")]
+    num_params = sum(leaf.size for leaf in trained)
+    bits = metrics.bits_per_pixel(num_params, height, width)
+    return {"num_params": num_params, "bits_per_pixel": bits}
+
+
+def write_reconstruction(
+    folder: RunFolder, prediction: np.ndarray, config: Config
+) -> None:
+    """Write reconstruction.png: the prediction where 1 is white."""
+    shown = to_white(prediction, config.rgb_max)
+    folder.write("reconstruction.png", encode_png(shown))
+
+
+def write_figures(
     folder: RunFolder,
     prediction: np.ndarray,
-    image: np.ndarray,
+    picture: Picture,
     config: Config,
     tensors: dict[str, np.ndarray],
-    caption: str,
+    step: int,
 ) -> None:
-    """Write reconstruction.png, comparison.png, curves.png and encoding.png."""
-    from jax_inr import plots  # matplotlib takes half a second to import
+    """Write comparison.png, curves.png and encoding.png."""
+    # Imported late: matplotlib takes half a second.
+    from jax_inr import plots
 
-    shown = prediction * np.float32(config.rgb_max / 255)
+    image = picture.image
+    caption = f"{Path(picture.path or 'picture').name} · {config.preset} · step {step}"
+    shown = to_white(prediction, config.rgb_max)
     psnr_db = float(metrics.psnr(prediction, image * (255 / config.rgb_max)))
-    folder.write("reconstruction.png", encode_png(shown))
     figure = plots.comparison(image, shown, psnr_db, caption)
     folder.write("comparison.png", plots.png(figure))
-    rows = folder.read_metrics()
-    if rows:
-        folder.write("curves.png", plots.png(plots.curves(rows, caption)))
+    figure = plots.curves(folder.read_metrics(), caption)
+    folder.write("curves.png", plots.png(figure))
     channels, titles = encoding_channels(config, tensors, *image.shape[:2])
-    folder.write("encoding.png", plots.png(plots.encoding(channels, titles, caption)))
+    figure = plots.encoding(channels, titles, caption)
+    folder.write("encoding.png", plots.png(figure))
 
 
 def encoding_channels(

@@ -192,6 +192,11 @@ class RunFolder:
             raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
         return Picture(**{**header, **tensors, "notices": tuple(header["notices"])})
 
+    def save_field(self, tensors: Tensors, header: dict) -> None:
+        """Save the field file."""
+        self._check_lock()
+        files.save_tensors(self.path / "field.safetensors", "field", tensors, header)
+
     def save_checkpoint(self, step: int, tensors: Tensors, header: dict) -> None:
         """Save what resuming at `step` needs; keep the last good checkpoint beside it.
 

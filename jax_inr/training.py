@@ -17,17 +17,15 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.devices import describe, select
 from jax_inr.errors import DeviceError
-from jax_inr.networks import Model, Variables, make_model, num_features
+from jax_inr.loop import MAX_CHUNK_STEPS
+from jax_inr.memory import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
+from jax_inr.networks import Model, Variables, make_model
 from jax_inr.optimizers import make_optimizer, make_schedule
 from jax_inr.rendering import render
 from jax_inr.tensors import flatten, unflatten_like
 
-# One compiled chunk holds the losses of at most this many steps.
-MAX_CHUNK_STEPS = 4096
-# Features of all pixels are kept, rather than computed anew, up to this size.
-MAX_FEATURE_BYTES = 1 << 30
 # Pixels whose activations are in memory at a time, by platform.
-TILE_PIXELS = {"cpu": 1 << 11}
+TILE_PIXELS = {"cpu": CPU_TILE_PIXELS}
 DEFAULT_TILE_PIXELS = 1 << 18
 
 
@@ -85,7 +83,7 @@ def make_plan(
         config=config,
         model=make_model(config, height, width, channels),
         batch_size=batch_size,
-        keep_features=4 * pixels * num_features(config) <= MAX_FEATURE_BYTES,
+        keep_features=4 * pixels * config.num_features <= MAX_FEATURE_BYTES,
         tile_pixels=TILE_PIXELS.get(platform, DEFAULT_TILE_PIXELS),
     )
 
@@ -128,9 +126,7 @@ def train_step(
         loss, grads = _over_tiles(plan, value_and_grad, state.params, constants, data)
     else:
         step_key = jax.random.fold_in(key, state.step)
-        pixels = jax.random.randint(
-            step_key, (plan.batch_size,), 0, len(data.targets)
-        )
+        pixels = jax.random.randint(step_key, (plan.batch_size,), 0, len(data.targets))
         batch = jax.tree.map(lambda leaf: leaf[pixels], data)
         loss, grads = value_and_grad(state.params, constants, *batch)
     optimizer = make_optimizer(plan.config)
@@ -208,13 +204,14 @@ class JaxTrainer:
                 "use --matmul-precision float32 or bfloat16",
             )
         weights_key, self._key = jax.random.split(jax.random.key(config.seed))
-        self._plan = make_plan(config, *target.shape, platform)
+        self._plan = make_plan(config, *target.shape, platform=platform)
         variables = jax.jit(self._plan.model.init)(weights_key)
         # What is put on a device stays there, and takes the computation along.
         variables = jax.device_put(variables, self._device)
         self._constants = variables["constants"]
         self._state = init_state(self._plan, variables)
         self._target = target
+        self._data: TrainData | None = None
         self._schedule = make_schedule(config)
 
     @property
@@ -241,7 +238,7 @@ class JaxTrainer:
         return np.asarray(losses)[:num_steps]
 
     def learning_rate(self, step: int) -> float:
-        return float(self._schedule(step))
+        return float(np.asarray(self._schedule(step)))
 
     def predict(self) -> Float[np.ndarray, "h w c"]:
         """The network's colours over the picture's own grid."""
@@ -262,6 +259,9 @@ class JaxTrainer:
         checkpoint = jax.device_put(checkpoint, self._device)
         self._constants, self._state = checkpoint["constants"], checkpoint["state"]
         self._key = jax.random.wrap_key_data(checkpoint["key"])
+        if self._data is not None:
+            # Its features are those of the frequencies before.
+            self._data = make_data(self._plan, self._variables, self._target)
 
     @property
     def _checkpoint(self) -> dict[str, Any]:

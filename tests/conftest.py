@@ -45,7 +45,11 @@ def fit_py():
 
 
 def run_script(
-    name: str, *arguments: object, cwd: Path, env: dict[str, str] | None = None, **kwargs
+    name: str,
+    *arguments: object,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    **kwargs,
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
     environment = {**os.environ, "PYTHONUTF8": "1", **(env or {})}

@@ -22,6 +22,12 @@ ADAM7 = [
 
 def decode_png(data: bytes) -> np.ndarray:
     """The picture (h, w, 1 or 3) in [0, 1], float64, composited on white."""
+    colour, alpha = read_png(data)
+    return colour * alpha + (1 - alpha)
+
+
+def read_png(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The colour (h, w, 1 or 3) and the alpha (h, w, 1) in [0, 1], float64."""
     chunks = read_chunks(data)
     header = chunks["IHDR"]
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
@@ -51,7 +57,7 @@ def decode_png(data: bytes) -> np.ndarray:
         if transparent:
             key = np.frombuffer(transparent, ">u2") & white
             alpha = (samples != key).any(-1, keepdims=True).astype(float)
-    return colour * alpha + (1 - alpha)
+    return colour, alpha
 
 
 def read_chunks(data: bytes) -> dict[str, bytes]:

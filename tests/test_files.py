@@ -74,7 +74,7 @@ def refusal(path, data=None, kind="field"):
         load_tensors(path, kind)
     message = str(caught.value)
     assert files.shown(path) in message
-    assert message.isprintable()
+    assert message.isprintable() and len(message) < 1000
     return message
 
 
@@ -119,6 +119,7 @@ def test_any_safetensors_reader_reads_the_file(tmp_path):
     save_tensors(tmp_path / "a", "field", TENSORS, HEADER)
     plain = safetensors.numpy.load_file(tmp_path / "a")
     assert plain.keys() == TENSORS.keys()
+    assert list(load_tensors(tmp_path / "a", "field")[0]) == sorted(TENSORS)
     for name in TENSORS:
         np.testing.assert_array_equal(plain[name], TENSORS[name])
 
@@ -274,6 +275,8 @@ CRAFTED = {
     "unknown dtype": seal({"a": {**f32(0, 16), "dtype": "F33"}}, BODY),
     "dtype numpy lacks": seal({"a": {**f32(0, 16, [8]), "dtype": "BF16"}}, BODY),
     "tensor is no object": seal({"a": 1}),
+    "name of two lines": seal({"a": f32(0, 8), "b\nc": f32(4, 12)}, BODY[:12]),
+    "endless name": seal({"a": f32(0, 8), "b" * 10**5: f32(4, 12)}, BODY[:12]),
 }
 
 
@@ -646,6 +649,19 @@ def test_json_is_valid_whatever_the_numbers():
         "plain": [1, 2.5, None, False, "ü"],
     }
     assert list(json.loads(text)) == list(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"NaN", b"[Infinity]", b'{"a": -Infinity}', b'{"a": 1, "a": 1}'),
+        *(b"", b"\xff", b"\xef\xbb\xbf1", "1".encode("utf-16"), b"1 2", b"'a'"),
+        b"[" * 10**5,
+    ],
+)
+def test_what_is_not_json_is_a_value_error(data):
+    with pytest.raises(ValueError):
+        files.from_json(data)
 
 
 JSON_VALUES = st.recursive(

@@ -14,7 +14,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from png_reference import CHANNELS, decode_png
+from png_reference import CHANNELS, decode_png, read_png
 
 from jax_inr.errors import ImageError
 from jax_inr.images import load_image
@@ -133,6 +133,7 @@ def test_all_orientations_give_the_upright_picture(load, kind):
         )
         atol = 4 if kind in LOSSY else 0
         np.testing.assert_allclose(picture.image * 255, upright, atol=atol + 1e-4)
+        assert picture.image.flags["C_CONTIGUOUS"]
         assert picture.notices == ((TURNED,) if orientation > 1 else ())
 
 
@@ -169,7 +170,8 @@ def test_the_first_frame_is_used_and_said(load, kind):
     first, second = Image.fromarray(blocks()), Image.new("RGB", (24, 16), "red")
     picture = load(encode(first, kind, save_all=True, append_images=[second, first]))
     expected = load(encode(first, "JPEG" if kind == "MPO" else kind))
-    np.testing.assert_allclose(picture.image, expected.image, atol=0.05)
+    # Pillow's MPO halves the colours' resolution.
+    assert np.abs(picture.image - expected.image).mean() < 0.04
     assert picture.notices == (FRAMES,)
     assert expected.notices == ()
 
@@ -181,24 +183,33 @@ def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return colour * alpha + 1 - alpha
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_hidden_colours_never_show(load, kind, mode):
-    if mode == "LA" and kind == "AVIF":
-        pytest.skip("Pillow writes no grey AVIF with alpha")
-    colours = 3 if mode == "RGBA" else 1
-    colour = np.repeat(blocks()[..., :1], colours, -1)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "PNG LA", "TIFF LA"])
+def test_hidden_colours_never_show(load, kind):
+    kind, mode = kind.split()[0], "LA" if "LA" in kind else "RGBA"
+    colour = blocks()[..., : len(mode) - 1]
     alpha = np.zeros((16, 24, 1), np.uint8)
     alpha[:, 8:16], alpha[:, 16:] = 102, 255
     picture = load(encode(Image.fromarray(np.dstack([colour, alpha]), mode), kind))
-    if kind == "WEBP":
-        colour = np.repeat(colour[..., :1], 3, -1)
     expected = on_white(colour / 255, alpha / 255)
     np.testing.assert_allclose(
         picture.image, expected, atol=0.02 if kind in LOSSY else 1e-6
     )
     assert (picture.image[:, :8] == 1).all()
     assert picture.notices == (WHITE,)
+
+
+def test_transparent_palettes_hide_their_colours(load):
+    palette = Image.new("P", (3, 1))
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    palette.putdata([0, 1, 2])
+    several = load(encode(palette, "PNG", transparency=bytes([0, 51])))
+    np.testing.assert_allclose(
+        several.image, [[[1, 1, 1], [0.8, 1, 0.8], [0, 0, 1]]], atol=1e-6
+    )
+    for kind in ("PNG", "GIF"):
+        one = load(encode(palette, kind, transparency=1))
+        np.testing.assert_array_equal(one.image, [[[1, 0, 0], [1, 1, 1], [0, 0, 1]]])
+        assert one.notices == (WHITE,)
 
 
 def test_an_opaque_alpha_changes_and_says_nothing(load):
@@ -224,21 +235,20 @@ def test_the_transparent_colour_of_each_png_type(load):
     """The judge is the reference decoder; PngSuite lacks most of these."""
     grey = np.tile(np.arange(16, dtype=np.uint8), (4, 1))
     deep = DEEP[..., :3].astype(">u2")
-    near = deep.copy()
-    near[0, 0] = deep[1, 1] ^ 1  # the high bytes of the key only
+    deep[0, 0] = deep[1, 1] ^ 1  # the key's high bytes only
     cases = [
         *((np.packbits(grey & 1, axis=1), 0, 1, key) for key in (b"\0\0", b"\0\1")),
         (grey[:, :4] * 4 + 1, 0, 2, b"\0\1"),
         (grey[:, :8] * 17, 0, 4, b"\0\3"),
         (grey, 0, 8, b"\xff\5"),  # bits beyond the depth do not count
-        (DEEP[..., 0].astype(">u2"), 0, 16, DEEP[2, 3, 0].astype(">u2").tobytes()),
+        (deep[..., 0], 0, 16, deep[2, 3, 0].item().to_bytes(2)),
         (
             COLOUR,
             2,
             8,
             bytes([0, COLOUR[2, 3, 0], 0, COLOUR[2, 3, 1], 0, COLOUR[2, 3, 2]]),
         ),
-        (near, 2, 16, near[1, 1].tobytes()),
+        (deep, 2, 16, deep[1, 1].tobytes()),
     ]
     for array, colour_type, depth, key in cases:
         data = png(array, colour_type, depth, chunk(b"tRNS", key))
@@ -325,6 +335,8 @@ def test_netpbm_of_any_white(load, refused):
                 )
                 assert (white > 255) == (cut or KEPT in picture.notices)
             assert "truncated" in refused(b"P%d 6 5 %d\n" % (magic, white) + body[:-1])
+    too_white = b"P5 1 2 1000\n" + struct.pack(">HH", 60_000, 500)
+    np.testing.assert_array_equal(load(too_white).image[..., 0], [[1], [0.5]])
 
 
 def test_12_bit_tiff_is_not_dark(load):
@@ -434,10 +446,12 @@ def matrix_profile(primaries: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "JPEG"])
 def test_display_p3_becomes_srgb(load, kind):
-    picture = load(encode(blocks(), kind, icc_profile=matrix_profile(DISPLAY_P3)))
-    linear = srgb_decode(blocks() / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
-    assert np.abs(srgb_encode(linear) - blocks() / 255).max() > 0.1
-    atol = 0.06 if kind in LOSSY else 0.012
+    hues = [[200, 60, 60], [60, 200, 60], [60, 60, 200], [230, 200, 40], [9, 99, 9]]
+    colours = np.array(hues, np.uint8)[None].repeat(8, 0).repeat(8, 1)
+    picture = load(encode(colours, kind, icc_profile=matrix_profile(DISPLAY_P3)))
+    linear = srgb_decode(colours / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
+    assert np.abs(srgb_encode(linear) - colours / 255).max() > 0.1
+    atol = 0.03 if kind in LOSSY else 0.006
     np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=atol)
     assert picture.notices == ("converted from its colour profile to sRGB",)
 
@@ -454,13 +468,14 @@ def test_srgb_under_any_name_changes_nothing(load):
 
 
 def test_a_grey_profile_keeps_one_channel(load):
-    linear = profile(b"GRAY", {b"kTRC": b"curv" + bytes(8)})
+    gamma = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    picture = load(encode(ramp, "PNG", icc_profile=linear))
+    picture = load(encode(ramp, "PNG", icc_profile=gamma))
     assert picture.image.shape == (16, 16, 1)
-    expected = srgb_encode(ramp / 255)
-    np.testing.assert_allclose(picture.image[..., 0], expected, atol=0.012)
-    deep = load(encode(DEEP[..., 0], "PNG", icc_profile=linear))
+    expected = srgb_encode((ramp / 255) ** (0x233 / 256))
+    np.testing.assert_allclose(picture.image[..., 0], expected, atol=0.004)
+    assert np.abs(expected - ramp / 255).max() > 0.03
+    deep = load(encode(DEEP[..., 0], "PNG", icc_profile=gamma))
     np.testing.assert_array_equal(deep.image[..., 0] * 65535, DEEP[..., 0])
     assert "has a colour profile: not applied to deep grey" in deep.notices
 
@@ -487,7 +502,7 @@ def test_alpha_outlives_a_profile(load):
 
 @pytest.mark.parametrize("broken", [b"x", b"no profile" * 50, None])
 def test_a_broken_profile_is_ignored_and_said(load, broken):
-    wrong = profile(b"GRAY", {b"kTRC": b"curv" + bytes(8)})
+    wrong = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
     picture = load(encode(COLOUR, "PNG", icc_profile=broken or wrong))
     np.testing.assert_array_equal(picture.image * 255, COLOUR)
     assert picture.notices == ("has a broken colour profile: ignored",)
@@ -520,13 +535,12 @@ def test_cmyk(load):
 
 
 def test_lab(load):
-    srgb = blocks() / 255
-    # The ICC's white is D50: scikit-image has no adapted primaries, so by hand.
+    srgb = CAT / 255
     xyz = srgb_decode(srgb) @ SRGB.T
     lab = skimage.color.xyz2lab(xyz, illuminant="D50")
     stored = np.rint(lab * [2.55, 1, 1]).astype(np.int16).astype(np.uint8)
     picture = load(tiff(stored, photometric="cielab"))
-    np.testing.assert_allclose(picture.image, srgb, atol=0.03)
+    np.testing.assert_allclose(picture.image, srgb, atol=0.02)
     assert picture.notices == ("converted from Lab to sRGB",)
 
 
@@ -537,6 +551,9 @@ def test_simple_modes_have_the_right_channels(load):
         np.testing.assert_array_equal(picture.image[..., 0], bits)
         grey = load(encode(COLOUR[..., 0], kind))
         np.testing.assert_array_equal(grey.image * 255, COLOUR[..., :1])
+    for grey in (COLOUR[..., 0], np.tile(np.arange(4, dtype=np.uint8) * 85, (2, 2))):
+        negative = load(tiff(255 - grey, photometric="miniswhite"))
+        np.testing.assert_array_equal(negative.image[..., 0] * 255, grey)
     for kind in ("PNG", "TIFF", "BMP", "GIF"):
         palette = Image.fromarray(COLOUR).quantize(64)
         picture = load(encode(palette, kind))
@@ -570,8 +587,7 @@ def test_a_cut_file_is_refused_or_its_picture_is_whole(load, refused, kind, capf
             picture = load(data[:length])
         except ImageError:
             message = refused(data[:length])
-            known = length > 12 or kind == "PPM"
-            assert "truncated" in message or not known, message
+            assert "truncated" in message or length < 12, message
         else:
             # The last byte of a BMP is padding.
             assert kind == "BMP"
@@ -633,7 +649,7 @@ def test_only_image_errors_escape(tmp_path_factory, start, rest):
     [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.7\n", b"text"],
 )
 def test_other_formats_are_not_even_tried(refused, data):
-    assert "not in a picture format we read" in refused(data)
+    assert "not in a picture format" in refused(data)
 
 
 def test_much_text_in_a_png_takes_bounded_work(load):
@@ -664,12 +680,8 @@ def test_pngsuite_against_the_reference_decoder():
         )
         deep = path.stem.endswith("16")
         assert (KEPT in picture.notices) == deep, path.name
-        assert (WHITE in picture.notices) == (expected_alpha(path) < 1), path.name
-
-
-def expected_alpha(path: Path) -> float:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGBA").getchannel("A")).min() / 255
+        transparent = read_png(path.read_bytes())[1].min() < 1
+        assert (WHITE in picture.notices) == transparent, path.name
 
 
 @needs_edge

@@ -206,30 +206,40 @@ def test_draws_follow_the_seed_and_leave_the_callers_alone():
         assert (leaf != other.parameters()[name]).all(), name
 
 
-def test_mini_batches_are_disjoint_slices_of_a_permutation_of_each_epoch():
-    # 54 pixels in batches of 10: five to an epoch, the tail of four dropped.
+def test_mini_batches_hold_pixels_with_their_own_coordinates():
     target = np.arange(54, dtype=np.float32).reshape(6, 9, 1) / 54
     config = SMALL.replace(encoding="none", batch_size=10, learning_rate=1e-9)
     trainer = trainer_of(config, target)
-    epochs = []
-    for _ in range(3):
-        drawn = []
-        for _ in range(5):
-            features, colours = trainer.batch()
-            assert features.shape == (2, 10, 1) and colours.shape == (1, 10, 1)
-            assert features.is_contiguous()
-            pixels = torch.round(colours[0, :, 0] * 54)
-            # Every colour comes with its own pixel's coordinates.
-            place = torch.stack([pixels // 9 / 6, pixels % 9 / 9])
-            torch.testing.assert_close(features[:, :, 0], place)
-            drawn += pixels.int().tolist()
-            trainer.advance(1)
-        assert len(set(drawn)) == 50
-        epochs.append(drawn)
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    order = training.pixel_order(54, seed=0, epoch=1)
-    assert sorted(order.tolist()) == list(range(54))
-    assert order[:50].tolist() == epochs[1]
+    for step in range(3):
+        features, colours = trainer.batch()
+        assert features.shape == (2, 10, 1) and colours.shape == (1, 10, 1)
+        assert features.is_contiguous()
+        pixels = torch.round(colours[0, :, 0] * 54)
+        assert pixels.tolist() == training.batch_pixels(54, 10, 0, step).tolist()
+        place = torch.stack([pixels // 9 / 6, pixels % 9 / 9])
+        torch.testing.assert_close(features[:, :, 0], place)
+        trainer.advance(1)
+
+
+def test_mini_batches_are_uniform_and_independent():
+    draws = torch.stack(
+        [training.batch_pixels(54, 10, 0, step) for step in range(2000)]
+    )
+    # 20,000 draws of 54 pixels: chi-square of 53 degrees of freedom, whose 99.9th
+    # percentile is 90.6; the 0.1st is 26.8, which an even split would fall below.
+    counts = torch.bincount(draws.flatten(), minlength=54)
+    chi_square = ((counts - 20_000 / 54) ** 2).sum() / (20_000 / 54)
+    assert len(counts) == 54 and 26.8 < chi_square < 90.6
+    # With replacement, two of ten are equal in 1 - 54!/(44! 54^10) = 59 % of batches.
+    repeated = sum(len(set(batch)) < 10 for batch in draws.tolist()) / 2000
+    assert repeated == pytest.approx(0.588, abs=0.05)
+    # Neighbouring steps and seeds share no more pixels by place than chance, 1 in 54.
+    other = torch.stack(
+        [training.batch_pixels(54, 10, 1, step) for step in range(2000)]
+    )
+    for pair in ((draws[1:], draws[:-1]), (draws, other)):
+        same = (pair[0] == pair[1]).double().mean().item()
+        assert same == pytest.approx(1 / 54, abs=0.005)
 
 
 def test_a_batch_as_large_as_the_picture_is_the_whole_picture():

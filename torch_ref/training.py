@@ -59,13 +59,14 @@ def learning_rate(config: Config, step: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def pixel_order(num_pixels: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order (num_pixels,) in which an epoch's mini-batches take the pixels.
+def batch_pixels(num_pixels: int, size: int, seed: int, step: int) -> torch.Tensor:
+    """The pixels (size,) of a step's mini-batch: uniform, with replacement.
 
-    It follows seed and epoch alone, so a resumed run draws what the uninterrupted one
+    They follow seed and step alone, so a resumed run draws what the uninterrupted one
     would have drawn.
     """
-    return torch.randperm(num_pixels, generator=_generator(seed, "batches", epoch))
+    generator = _generator(seed, "batches", step)
+    return torch.randint(num_pixels, (size,), generator=generator)
 
 
 class TorchTrainer:
@@ -106,7 +107,6 @@ class TorchTrainer:
         self.opt = torch.optim.SGD(
             self.model.parameters(), lr=config.learning_rate, momentum=config.momentum
         )
-        self._order: tuple[int, torch.Tensor] | None = None
 
     def computing(self) -> AbstractContextManager[None]:
         """`devices.computing` with this fit's device and precision."""
@@ -128,17 +128,13 @@ class TorchTrainer:
         """What the next step trains on: features (f, h, w) and target (c, h, w).
 
         A mini-batch is laid out as a picture one pixel wide, (f, n, 1) and (c, n, 1).
-        It is drawn without replacement; the tail of an epoch that is shorter than a
-        batch is dropped, and a batch as large as the picture means all of it.
+        One as large as the picture means all of it.
         """
         size, num_pixels = self.config.batch_size, self.height * self.width
         if size is None or size >= num_pixels:
             return self.features, self.target
-        epoch, index = divmod(self.step, num_pixels // size)
-        if self._order is None or self._order[0] != epoch:
-            order = pixel_order(num_pixels, self.config.seed, epoch)
-            self._order = (epoch, order.to(self.device))
-        pixels = self._order[1][index * size : (index + 1) * size]
+        pixels = batch_pixels(num_pixels, size, self.config.seed, self.step)
+        pixels = pixels.to(self.device)
         features = self.features.flatten(1).index_select(1, pixels)
         target = self.target.flatten(1).index_select(1, pixels)
         return features.unsqueeze(-1), target.unsqueeze(-1)
@@ -239,11 +235,11 @@ def _under(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     }
 
 
-def _seed(seed: int, purpose: str, epoch: int = 0) -> int:
+def _seed(seed: int, purpose: str, step: int = 0) -> int:
     """A seed of its own for each purpose, so that no two draws share their numbers."""
     number = ("frequencies", "weights", "batches").index(purpose)
-    return int(np.random.SeedSequence((seed, number, epoch)).generate_state(1)[0])
+    return int(np.random.SeedSequence((seed, number, step)).generate_state(1)[0])
 
 
-def _generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(seed, purpose, epoch))
+def _generator(seed: int, purpose: str, step: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(seed, purpose, step))

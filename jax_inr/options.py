@@ -1,0 +1,179 @@
+"""Options of the commands: from the config's fields to tyro, and errors in one line."""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError
+from jax_inr.presets import PRESETS, preset
+
+FIELDS = tuple(f for f in dataclasses.fields(Config) if f.name != "preset")
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Measure the speed of fits side by side."""
+
+    sections: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Sections to run: steps, presets. Left out: all."""
+    turns: int = 9
+    """Turns of each contender."""
+    out: str = "docs/performance.md"
+    """Report to write; its .json beside it keeps every measurement."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def parse_fit(argv: list[str]) -> Any:
+    """The options of `fit`: the config's fields, with the preset's as defaults.
+
+    Raises:
+        ConfigError: an option is unknown or cannot be read.
+        SystemExit: help was asked for, and is printed.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--preset", "--config", "--resume"):
+        early.add_argument(flag, nargs="?")
+    named = early.parse_known_args(argv)[0]
+    if named.resume is not None:
+        base = read_config(Path(named.resume) / "config.json")
+    elif named.config is not None:
+        base = read_config(Path(named.config))
+    else:
+        base = preset(named.preset or "default")
+    return run_tyro(fit_options(base), argv, "fit")
+
+
+def fit_options(base: Config) -> type:
+    """A dataclass of all options of `fit`, for tyro, with `base` as the defaults."""
+
+    def option(name: str, kind: Any, default: Any, doc: str, **arg: Any) -> Any:
+        return name, Annotated[kind, tyro.conf.arg(help=doc, **arg)], default
+
+    options = [
+        option(
+            "image",
+            tyro.conf.Positional[str | None],
+            None,
+            "Picture to fit; left out: the sample cat.",
+            metavar="IMAGE",
+        ),
+        option(
+            "preset",
+            Literal[tuple(PRESETS)] if base.preset in PRESETS else str,
+            base.preset,
+            "Named config that the other options change.",
+        ),
+        option("backend", Literal["jax", "torch"], "jax", "torch is the reference."),
+        option(
+            "size",
+            str | None,
+            None,
+            "N: centre crop and resize to N x N; HxW: resize. Left out: as it is, "
+            "224 for the sample.",
+        ),
+        option("out", str | None, None, "Folder of the run; left out: under runs/."),
+        option("overwrite", bool, False, "Replace the run in --out."),
+        option("resume", str | None, None, "Go on with the run in this folder."),
+        option("config", str | None, None, "A config.json to take all fields from."),
+        option("device", Literal["auto", "cpu", "gpu"], "auto", "Where to compute."),
+        option("checkpoint_seconds", float, 30.0, "Seconds between two checkpoints."),
+        option(
+            "max_memory",
+            float | None,
+            None,
+            "Refuse a fit that needs more GiB; left out, what the machine has left.",
+        ),
+        option(
+            "max_pixels", int, 50_000_000, "Refuse pictures of more pixels than this."
+        ),
+        option("quiet", bool, False, "Print nothing but errors."),
+        option("debug", bool, False, "Print the traceback of an error."),
+    ]
+    options += [
+        option(f.name, f.type, getattr(base, f.name), f.metadata["doc"]) for f in FIELDS
+    ]
+    namespace = {"__doc__": "Fit a picture with a coordinate network."}
+    return dataclasses.make_dataclass(
+        "FitOptions", options, frozen=True, namespace=namespace
+    )
+
+
+def run_tyro(options: type, argv: list[str], command: str) -> Any:
+    """Parse with tyro; its boxed errors become one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                options,
+                args=argv,
+                prog=f"jax-inr {command}",
+                description=options.__doc__,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    raise ConfigError(*one_line(errors.getvalue()))
+
+
+def one_line(box: str) -> tuple[str, str]:
+    """Message and hint of tyro's boxed error: title, message, rule, suggestions."""
+    lines = [line.strip(" │╭╮╰╯") for line in box.splitlines()]
+    lines = [line for line in lines if line][1:]
+    is_rule = [not line.strip("─-") for line in lines]
+    if is_rule[0]:
+        lines, is_rule = lines[1:], is_rule[1:]
+    end = is_rule.index(True) if True in is_rule else len(lines)
+    suggested = re.search(r"--[a-z][a-z-]*", " ".join(lines[end:]))
+    near = suggested and "Perhaps" in lines[min(end + 1, len(lines) - 1)]
+    hint = f"did you mean {suggested[0]}?" if suggested and near else "see --help"
+    return " ".join(lines[:end]).rstrip("."), hint
+
+
+def read_config(path: Path) -> Config:
+    """The config in a JSON file."""
+    try:
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a JSON config ({error})") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}", error.hint) from error
+
+
+def check_ranges(config: Config, options: Any) -> None:
+    """Refuse numbers that only the command line has, or only it refuses."""
+    ranges = (
+        # The library takes 0 steps, which leaves the network as it was drawn.
+        ("steps", config.steps, 1, 10**9),
+        ("checkpoint_seconds", options.checkpoint_seconds, 0, 1e9),
+        ("max_pixels", options.max_pixels, 1, 10**9),
+        ("max_memory", options.max_memory, 1e-3, 1e6),
+    )
+    for name, value, low, high in ranges:
+        # Written so that nan fails.
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{name} is {value}; it must lie in {low:g} to {high:g}")
+
+
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """`224` or `240x320` (height x width) as numbers; raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() for part in parts) or len(parts) > 2:
+        raise ConfigError(f"size is {text!r}; it must be N or HxW, as 224 or 240x320")
+    numbers = [int(part) for part in parts]
+    if not all(1 <= n <= 65_535 for n in numbers):
+        raise ConfigError(f"size is {text}; each side must lie in 1 to 65535")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -1,0 +1,315 @@
+"""Networks against float64 numpy; what is trained, what is drawn, what is refused."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+import scipy.stats
+from jax.test_util import check_grads
+
+from jax_inr.config import Config
+from jax_inr.coordinates import pixel_grid
+from jax_inr.networks import count_params, make_model
+
+MLP = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12))
+CNN = Config(network="cnn", encoding="none", hidden_features=(4, 5))
+COORDS = jnp.asarray(pixel_grid(6, 9).reshape(-1, 2))
+
+
+# Unoptimised, what draws random bits compiles in a fraction of the time.
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@functools.cache
+def build(config, channels=3, seed=7):
+    model = make_model(config, 6, 9, channels)
+    return model, jax.jit(model.init, compiler_options=QUICK)(jax.random.key(seed))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def float64_mlp(config, variables, coords):
+    """The per-pixel network written out in float64 numpy."""
+    x = np.asarray(coords, np.float64)
+    if config.encoding != "none":
+        b = np.eye(2)
+        if config.encoding == "gaussian":
+            b = np.asarray(variables["constants"]["frequencies"], np.float64)
+        x = np.concatenate([np.sin(2 * np.pi * x @ b), np.cos(2 * np.pi * x @ b)], -1)
+    layers = variables["params"]
+    for i in range(len(layers)):
+        layer = layers[f"dense_{i}"]
+        kernel, bias = (np.asarray(layer[n], np.float64) for n in ("kernel", "bias"))
+        x = x @ kernel + bias
+        x = sigmoid(x) if i == len(layers) - 1 else np.maximum(x, 0)
+    return x
+
+
+def float64_cnn(variables, height, width):
+    """The CNN on raw indices, row in channel 0, by scipy's correlation, float64."""
+    x = np.mgrid[0:height, 0:width].astype(np.float64)
+    layers = variables["params"]
+    for i in range(len(layers)):
+        layer = layers[f"conv_{i}"]
+        kernel, bias = (np.asarray(layer[n], np.float64) for n in ("kernel", "bias"))
+        planes = [
+            sum(
+                scipy.signal.correlate2d(x[k], kernel[:, :, k, o], mode="same")
+                for k in range(len(x))
+            )
+            + bias[o]
+            for o in range(len(bias))
+        ]
+        x = np.stack(planes)
+        x = sigmoid(x) if i == len(layers) - 1 else np.maximum(x, 0)
+    return np.moveaxis(x, 0, -1)
+
+
+# The per-pixel network
+
+
+@pytest.mark.parametrize("encoding", ["gaussian", "basic", "none"])
+def test_the_mlp_agrees_with_float64(encoding):
+    config = MLP.replace(encoding=encoding)
+    model, variables = build(config)
+    colours = jax.jit(model.predict)(variables, COORDS)
+    assert colours.shape == (54, 3) and colours.dtype == jnp.float32
+    expected = float64_mlp(config, variables, COORDS)
+    # Phases reach 2 pi * 6: 4e-6 in the features, damped by weights below one.
+    np.testing.assert_allclose(colours, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_follow_config_and_picture(channels):
+    model, variables = build(MLP, channels)
+    shapes = jax.tree.map(jnp.shape, variables)
+    assert shapes == {
+        "constants": {"frequencies": (2, 8)},
+        "params": {
+            "dense_0": {"kernel": (16, 16), "bias": (16,)},
+            "dense_1": {"kernel": (16, 12), "bias": (12,)},
+            "dense_2": {"kernel": (12, channels), "bias": (channels,)},
+        },
+    }
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
+    # Trained numbers alone: 16*16+16 + 16*12+12 + 12*c+c, and no frequencies.
+    assert count_params(variables) == 476 + 13 * channels
+    for leading in ((), (5,), (2, 3), (1, 2, 3)):
+        coords = jnp.zeros((*leading, 2))
+        assert model.predict(variables, coords).shape == (*leading, channels)
+        assert model.encode(variables, coords).shape == (*leading, MLP.num_features)
+
+
+def test_a_batch_a_vmap_and_a_loop_are_the_same():
+    model, variables = build(MLP)
+    batch = model.predict(variables, COORDS)
+    mapped = jax.vmap(model.predict, (None, 0))(variables, COORDS)
+    predict = jax.jit(model.predict)
+    loop = jnp.stack([predict(variables, one) for one in COORDS[:8]])
+    np.testing.assert_allclose(mapped, batch, atol=1e-6)
+    np.testing.assert_allclose(loop, batch[:8], atol=1e-6)
+    jitted = jax.jit(model.predict)(variables, COORDS.reshape(6, 9, 2))
+    np.testing.assert_allclose(jitted.reshape(-1, 3), batch, atol=1e-6)
+
+
+def test_a_pixel_sees_no_other():
+    model, variables = build(MLP)
+    jacobian = jax.jit(jax.jacobian(model.predict, 1))(variables, COORDS[:4])
+    blocks = np.abs(jacobian).max(axis=(1, 3))  # (pixel out, pixel in)
+    assert (np.diag(blocks) > 0).all()
+    assert not (blocks - np.diag(np.diag(blocks))).any()
+
+
+def test_encode_then_colours_is_predict():
+    model, variables = build(MLP)
+    features = model.encode(variables, COORDS)
+    split = model.colours(variables, features)
+    np.testing.assert_array_equal(split, model.predict(variables, COORDS))
+
+
+def test_vmap_over_seeds_is_many_networks(key):
+    model = make_model(MLP, 6, 9, 3)
+    keys = jax.random.split(key, 3)
+    several = jax.jit(jax.vmap(model.init), compiler_options=QUICK)(keys)
+    colours = jax.jit(jax.vmap(model.predict, (0, None)))(several, COORDS)
+    init, predict = jax.jit(model.init, compiler_options=QUICK), jax.jit(model.predict)
+    for i in range(3):
+        np.testing.assert_allclose(
+            colours[i], predict(init(keys[i]), COORDS), atol=1e-6
+        )
+
+
+def test_gradients_are_those_of_finite_differences():
+    model, variables = build(MLP)
+
+    @jax.jit
+    def loss(params):
+        return jnp.mean(model.predict({**variables, "params": params}, COORDS) ** 2)
+
+    # Small steps keep off the kinks of ReLU; float32 then leaves three digits.
+    check_grads(
+        loss, (variables["params"],), 1, ["rev"], atol=2e-3, rtol=2e-3, eps=1e-2
+    )
+
+
+# The CNN
+
+
+def test_the_cnn_agrees_with_float64():
+    model, variables = build(CNN)
+    colours = jax.jit(model.predict)(variables, jnp.asarray(pixel_grid(6, 9)))
+    assert colours.shape == (6, 9, 3)
+    np.testing.assert_allclose(colours, float64_cnn(variables, 6, 9), atol=2e-6)
+
+
+def test_the_cnn_takes_raw_indices_rows_first():
+    model, variables = build(CNN)
+    features = model.encode(variables, jnp.asarray(pixel_grid(6, 9)))
+    np.testing.assert_allclose(features, np.moveaxis(np.mgrid[0:6, 0:9], 0, -1))
+
+
+@pytest.mark.parametrize("shape", [(2,), (54, 2), (1, 6, 9, 2)])
+def test_the_cnn_refuses_anything_but_a_grid(shape):
+    model, variables = build(CNN)
+    with pytest.raises(ValueError, match="whole grid"):
+        model.predict(variables, jnp.zeros(shape))
+
+
+def test_the_cnn_has_the_tensors_of_the_contract():
+    _, variables = build(CNN)
+    assert jax.tree.map(jnp.shape, variables) == {
+        "constants": {},
+        "params": {
+            "conv_0": {"kernel": (3, 3, 2, 4), "bias": (4,)},
+            "conv_1": {"kernel": (3, 3, 4, 5), "bias": (5,)},
+            "conv_2": {"kernel": (3, 3, 5, 3), "bias": (3,)},
+        },
+    }
+
+
+# What is drawn
+
+
+@pytest.mark.parametrize(("config", "first"), [(MLP, "dense_0"), (CNN, "conv_0")])
+def test_initial_weights_and_biases_are_uniform_in_torchs_bound(key, config, first):
+    model = make_model(config, 6, 9, 3)
+    init = jax.jit(model.init, compiler_options=QUICK)
+    draws = [init(one)["params"] for one in jax.random.split(key, 300)]
+    layers = jax.tree.map(lambda *leaves: np.stack(leaves), *draws)
+    assert first in layers
+    for layer in layers.values():
+        bound = np.prod(layer["kernel"].shape[1:-1]) ** -0.5  # 1 / sqrt(fan_in)
+        for leaf in layer.values():
+            draws = np.asarray(leaf, np.float64).ravel()[:20_000] / bound
+            assert np.abs(draws).max() <= 1 + 1e-6
+            # Of a variance of uniform draws the variance is 4 / (45 n).
+            spread = 5 * np.sqrt(4 / 45 / len(draws))
+            assert np.var(draws) == pytest.approx(1 / 3, abs=spread)
+            assert scipy.stats.kstest(draws, "uniform", (-1, 2)).pvalue > 1e-4
+
+
+def test_frequencies_are_normal_and_carry_sigma():
+    _, variables = build(MLP.replace(num_frequencies=3000, sigma=7.0))
+    draws = np.asarray(variables["constants"]["frequencies"]).ravel() / 7.0
+    assert scipy.stats.kstest(draws, "norm").pvalue > 1e-3
+
+
+def test_every_draw_is_independent_of_the_others(key):
+    # All of 1000 numbers: a shared key would give them the same ranks.
+    config = MLP.replace(num_frequencies=500, hidden_features=(1, 1000, 1000))
+    _, variables = build(config)
+    params = variables["params"]
+    draws = [
+        variables["constants"]["frequencies"],
+        params["dense_0"]["kernel"],
+        params["dense_1"]["kernel"],
+        params["dense_1"]["bias"],
+        params["dense_2"]["bias"],
+    ]
+    ranks = scipy.stats.spearmanr(np.stack([np.ravel(d) for d in draws]), axis=1)
+    others = ranks.statistic - np.eye(len(draws))
+    assert np.abs(others).max() < 5 / np.sqrt(1000)
+
+
+def test_frequencies_follow_the_key_alone():
+    _, narrow = build(MLP)
+    _, wide = build(MLP.replace(hidden_features=(3,)))
+    _, other = build(MLP, seed=8)
+    b = narrow["constants"]["frequencies"]
+    np.testing.assert_array_equal(b, wide["constants"]["frequencies"])
+    assert (b != other["constants"]["frequencies"]).all()
+
+
+def test_drawing_is_deterministic(key):
+    model, variables = build(MLP)
+    again = jax.jit(model.init, compiler_options=QUICK)(jax.random.key(7))
+    jax.tree.map(np.testing.assert_array_equal, variables, again)
+
+
+# Precision
+
+
+def dot_products(config):
+    """The equations of all matrix products in a network's forward and backward."""
+    model = make_model(config, 6, 9, 3)
+    variables = build(config)[1]
+    inputs = COORDS if model.per_pixel else jnp.zeros((6, 9, 2))
+
+    def loss(params):
+        return jnp.sum(model.predict({**variables, "params": params}, inputs))
+
+    def walk(program):
+        for eqn in program.eqns:
+            if eqn.primitive.name == "dot_general":
+                yield eqn
+            for value in eqn.params.values():
+                for inner in value if isinstance(value, tuple | list) else [value]:
+                    inner = getattr(inner, "jaxpr", inner)
+                    if hasattr(inner, "eqns"):
+                        yield from walk(inner)
+
+    program = jax.make_jaxpr(jax.grad(loss))(variables["params"])
+    return list(walk(program.jaxpr))
+
+
+@pytest.mark.parametrize("config", [MLP, CNN], ids=["mlp", "cnn"])
+def test_float32_products_are_asked_for_forward_and_backward(config):
+    highest = jax.lax.Precision.HIGHEST
+    products = dot_products(config)
+    assert len(products) >= 8
+    assert {eqn.params["precision"] for eqn in products} == {(highest, highest)}
+
+
+def test_tf32_is_the_devices_default_and_spares_the_phases():
+    products = dot_products(MLP.replace(matmul_precision="tf32"))
+    highest = [
+        eqn.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2 for eqn in products
+    ]
+    assert sum(highest) == 1  # coords @ B
+
+
+def test_bfloat16_rounds_operands_and_sums_in_float32():
+    products = dot_products(MLP.replace(matmul_precision="bfloat16"))
+    kinds = [[v.aval.dtype.name for v in p.invars] for p in products]
+    assert kinds.count(["float32", "float32"]) == 1  # coords @ B
+    assert kinds.count(["bfloat16", "bfloat16"]) == 3  # forward
+    assert {p.outvars[0].aval.dtype.name for p in products} == {"float32"}
+
+
+def test_bfloat16_differs_but_little():
+    model, variables = build(MLP)
+    coarse, same = build(MLP.replace(matmul_precision="bfloat16"))
+    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    np.testing.assert_array_equal(
+        coarse.encode(variables, COORDS), model.encode(variables, COORDS)
+    )
+    colours = coarse.predict(variables, COORDS)
+    assert colours.dtype == jnp.float32
+    error = np.abs(colours - model.predict(variables, COORDS)).max()
+    # Eight bits of mantissa in each of three layers whose outputs are below one.
+    assert 1e-5 < error < 3 * 2**-8
