@@ -2,14 +2,22 @@
 
 import dataclasses
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax_inr import streams
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, Interrupted, JaxInrError
+from jax_inr.errors import (
+    ConfigError,
+    DeviceError,
+    Interrupted,
+    JaxInrError,
+    OutputError,
+)
 from jax_inr.options import (
     FIELDS,
     BenchOptions,
@@ -20,31 +28,52 @@ from jax_inr.options import (
 )
 from jax_inr.presets import PRESETS
 
+# What is no bug either; any other exception is one, and shows its traceback.
+OTHERS = (OSError, MemoryError, ModuleNotFoundError)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
+    streams.prepare()
     try:
         commands = {"fit": fit_command, "bench": bench_command}
         if argv[:1] in ([], ["-h"], ["--help"]):
-            print(f"usage: jax-inr {{{','.join(commands)}}} … (--help after a command)")
+            names = ",".join(commands)
+            streams.Output().write(f"usage: jax-inr {{{names}}} --help\n")
             return 0
         if argv[0] not in commands:
             raise ConfigError(
                 f"unknown command {argv[0]!r}", f"commands: {', '.join(commands)}"
             )
         return commands[argv[0]](argv[1:])
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; results are on disk.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # of --help, which is not ours to print
         return 0
-    except (JaxInrError, Interrupted) as error:
+    except (JaxInrError, KeyboardInterrupt, *OTHERS) as error:
         if debug:
-            traceback.print_exc()
-        hint = getattr(error, "hint", "")
-        print(f"error: {error}{'; ' if hint else ''}{hint}", file=sys.stderr)
-        return error.exit_code
+            streams.say(traceback.format_exc())
+        message, code = told(error)
+        streams.say(f"error: {message}")
+        return code
+    finally:
+        streams.Output().flush()
+
+
+def told(error: BaseException) -> tuple[str, int]:
+    """What the user is told of an error, in one line, and the exit code."""
+    match error:
+        case JaxInrError(hint=hint) if hint:
+            return f"{error}; {hint}", error.exit_code
+        case JaxInrError() | Interrupted():
+            return str(error), error.exit_code
+        case KeyboardInterrupt():
+            return "stopped by SIGINT", 128 + signal.SIGINT
+        case OSError():
+            return str(error), OutputError.exit_code
+        case ModuleNotFoundError(name=name):
+            return f'{name} is not installed; pip install -e "."', ConfigError.exit_code
+    return "out of memory; take a smaller picture", DeviceError.exit_code
 
 
 def fit_command(argv: list[str]) -> int:
@@ -64,11 +93,11 @@ def fit_command(argv: list[str]) -> int:
     console = progress.console()
 
     def notice(text: str) -> None:
-        print(f"notice: {text}", file=sys.stderr)
+        streams.say(f"notice: {text}")
 
     out = options.resume
     if out and is_finished(out, config):
-        print(f"{out} is finished; a larger --steps would go on")
+        console.print(f"{out} is finished; a larger --steps would go on")
         return 0
     with progress.Display(console, options.quiet) as display:
         how: fitting.How = {
@@ -96,8 +125,7 @@ def fit_command(argv: list[str]) -> int:
             )
     if not options.quiet:
         console.print(progress.closing_table(result.summary))
-        console.print(f"written to {out}", highlight=False)
-    sys.stdout.flush()
+        console.print(f"written to {out}", highlight=False, markup=False)
     return 0
 
 
@@ -153,7 +181,12 @@ def preset_batch(name: str) -> int | None:
 def free_folder(path: str, name: str) -> str:
     """A folder under runs/ that no run has yet: PICTURE-PRESET, then -2, -3, …"""
     stem = "sample" if path == "skimage.data.chelsea" else Path(path).stem
-    base = Path("runs") / f"{stem[:100]}-{name}"
+    # A config's own name may be any text, and a name has at most 255 bytes.
+    words = [
+        "".join(c if c.isprintable() and c not in "/\\" else "_" for c in word[:60])
+        for word in (stem, name)
+    ]
+    base = Path("runs") / "-".join(words)
     folder, number = base, 1
     while folder.exists():
         number += 1

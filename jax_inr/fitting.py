@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from jax_inr.errors import (
     ImageError,
     Interrupted,
 )
+from jax_inr.files import shown
 from jax_inr.images import Picture
 from jax_inr.loop import Outcome, Position, Progress, Trainer, run
 from jax_inr.presets import preset
@@ -120,25 +121,61 @@ def resume(
         As `fit`.
     """
     with RunFolder.reopen(out) as folder:
-        tensors, header, notices = folder.load_checkpoint()
-        picture = folder.load_picture()
-        config = Config.from_dict(header["config"])
-        wanted = config.replace(**(changes or {}))
-        _check_changes(config, wanted)
-        if header["picture"] != _identity(picture):
-            raise CheckpointError(
-                f"{folder.path}: the picture is not the one the checkpoint was made on"
-            )
-        backend, then = header["backend"], header["versions"]
-        now = reports.versions(backend)
-        changed = [
-            f"{n} {then[n]} is now {now.get(n)}" for n in then if now[n] != then[n]
-        ]
-        if changed:
-            notices.append(f"not bit for bit the same run: {', '.join(changed)}")
+        checkpoint, picture, notices = read_checkpoint(folder)
+        wanted = checkpoint.config.replace(**(changes or {}))
+        _check_changes(checkpoint.config, wanted)
         for notice in notices:
             how.get("on_notice", print)(notice)
-        return _fit(folder, picture, wanted, backend, (tensors, header), how)
+        return _fit(folder, picture, wanted, checkpoint.backend, checkpoint, how)
+
+
+class Checkpoint(NamedTuple):
+    """What a run goes on from."""
+
+    tensors: dict[str, np.ndarray]
+    config: Config
+    backend: str
+    position: Position
+
+
+def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
+    """The newest good checkpoint of a run, its picture, and notices for the user.
+
+    Raises:
+        CheckpointError: none is good, or it is another run's; what differs is named.
+    """
+    tensors, header, notices = folder.load_checkpoint()
+    picture, where = folder.load_picture(), shown(folder.path)
+    backend, then = header.get("backend"), header.get("versions")
+    if backend not in tuple(reports.PACKAGES) or not isinstance(then, dict):
+        raise CheckpointError(f"{where}: the checkpoint has no known back end")
+    try:
+        picture, config = _picture(picture), Config.from_dict(header.get("config"))
+    except (ConfigError, ImageError) as error:
+        raise CheckpointError(f"{where}: the checkpoint's {error}") from error
+    if header.get("picture") != identity(picture):
+        raise CheckpointError(
+            f"{where}: the picture is not the one the checkpoint was made on"
+        )
+    now = reports.versions(backend)
+    changed = [
+        f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
+    ]
+    if changed:
+        notices.append(f"not bit for bit the same run: {', '.join(changed)}")
+    position = _position(header.get("position"), where)
+    return Checkpoint(tensors, config, backend, position), picture, notices
+
+
+def _position(fields: Any, where: str) -> Position:
+    kinds = {field.name: field.type for field in dataclasses.fields(Position)}
+    found = fields if isinstance(fields, dict) else {}
+    # Written so that nan fails.
+    if {k: type(v) for k, v in found.items()} != kinds or not all(
+        v >= 0 for v in found.values()
+    ):
+        raise CheckpointError(f"{where}: the checkpoint's position is damaged")
+    return Position(**found)
 
 
 def _check_changes(config: Config, wanted: Config) -> None:
@@ -162,7 +199,7 @@ def _fit(
     picture: Picture,
     config: Config,
     backend: str,
-    checkpoint: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
+    checkpoint: Checkpoint | None,
     how: How,
 ) -> Fit:
     start = time.perf_counter()
@@ -177,11 +214,18 @@ def _fit(
     with SignalGuard() as guard, memory.memory_errors():
         trainer = make_trainer(backend, config, target, how.get("device", "auto"))
         if checkpoint is not None:
-            tensors, header = checkpoint
-            trainer.load_state(tensors)
-            position = Position(**header["position"])
+            trainer.load_state(checkpoint.tensors)
+            position = checkpoint.position
+            if trainer.step != position.step:
+                raise CheckpointError(
+                    f"the checkpoint's state is of step {trainer.step}, its position "
+                    f"of step {position.step}"
+                )
         # Nothing is written before the device and the state are known to be there.
         if folder is not None:
+            if checkpoint is None:
+                folder.clear()
+            folder.unfinish()
             folder.write_json("config.json", config.to_dict())
             if checkpoint is None:
                 folder.save_picture(picture)
@@ -194,7 +238,7 @@ def _fit(
                 header = {
                     **about,
                     "position": dataclasses.asdict(at),
-                    "picture": _identity(picture),
+                    "picture": identity(picture),
                     "versions": versions,
                 }
                 folder.save_checkpoint(at.step, trainer.state(), header)
@@ -210,6 +254,12 @@ def _fit(
             save=save,
             save_every_seconds=how.get("save_every_seconds", 30.0),
         )
+        before, after = outcome.position.first_mse, outcome.position.last_mse
+        if not outcome.interrupted and after > before:
+            how.get("on_notice", print)(
+                f"the fit is worse than at the start: squared error {after:.3g}, "
+                f"{before:.3g} untrained; a smaller --learning-rate may help"
+            )
         tensors, step = trainer.parameters(), outcome.position.step
         size = {"height": height, "width": width}
         header = {**about, **size, "channels": channels, "step": step}
@@ -266,7 +316,9 @@ def make_trainer(
 def _interrupted(
     number: signal.Signals, folder: RunFolder | None, outcome: Outcome
 ) -> Interrupted:
-    kept = f"; go on with --resume {folder.path}" if folder is not None else ""
+    kept = ""
+    if folder is not None and outcome.interrupted:
+        kept = f"; go on with --resume {folder.path}"
     step = outcome.position.step
     return Interrupted(f"stopped by {number.name} after step {step}{kept}", number)
 
@@ -290,7 +342,7 @@ def _picture(image: Picture | np.ndarray) -> Picture:
     return image
 
 
-def _identity(picture: Picture) -> dict[str, Any]:
+def identity(picture: Picture) -> dict[str, Any]:
     """What tells a run's picture from any other: its pixels, not its file."""
     pixels = np.ascontiguousarray(picture.image)
     return {

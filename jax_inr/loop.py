@@ -69,10 +69,12 @@ class Position:
 
     step: int = 0
     seconds: float = 0.0  # of fitting, over all sessions of the run
+    loss: float = 0.0  # of the last step
     last_row: int = 0  # step of the newest evaluation in the log; 0 for none
     num_rows: int = 0  # evaluations so far
     mse_sum: float = 0.0  # of their squared errors, for the pooled PSNR
     last_mse: float = 0.0  # squared error of the newest of them
+    first_mse: float = 0.0  # squared error before the first step
 
 
 class Progress(NamedTuple):
@@ -172,7 +174,9 @@ def run(
     # A target is checked against the very parameters that are kept.
     losses_evaluate = whole_picture and config.target_psnr is None
     chunk_steps, saved_at = 1, time.monotonic()
-    good, loss = trainer.state(), math.nan
+    good = trainer.state()
+    if at.step == 0 and not whole_picture:
+        at.first_mse = _mse(trainer.predict(), target)
     while not (stopped := _why_stop(config, log, guard)):
         if time.monotonic() - saved_at >= save_every_seconds:
             save(at)
@@ -188,7 +192,9 @@ def run(
             trainer.load_state(good)
             save(at)
             raise _diverged(trainer, step, losses)
-        good, loss = state, float(losses[-1])
+        good, at.loss = state, float(losses[-1])
+        if step == 0 and whole_picture:
+            at.first_mse = float(losses[0])
         elapsed = time.perf_counter() - start
         at.seconds = seconds_before + elapsed
         at.step = step + num_steps
@@ -199,31 +205,31 @@ def run(
         elif log.due(at.step):
             mse = _mse(trainer.predict(), target)
             at.seconds = seconds_before + time.perf_counter() - start
-            log.record(at.step, mse, loss)
+            log.record(at.step, mse, at.loss)
         rate = num_steps / elapsed
         chunk_steps = int(min(max(rate * CHUNK_SECONDS, 1), MAX_CHUNK_STEPS))
         on_progress(
-            Progress(at.step, config.steps, at.seconds, loss, log.psnr_db, rate)
+            Progress(at.step, config.steps, at.seconds, at.loss, log.psnr_db, rate)
         )
     save(at)
     prediction = trainer.predict()
     interrupted = stopped.startswith("SIG")
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
-        log.record(at.step, _mse(prediction, target), loss)
+        log.record(at.step, _mse(prediction, target), at.loss)
     return Outcome(stopped, interrupted, log.rows, prediction, at)
 
 
 def _why_stop(config: Config, log: _Log, guard: SignalGuard) -> str:
     """What ends the fit here, or nothing; for a resumed fit as for the one before."""
     at, target = log.position, config.target_psnr
-    if guard.received:
-        return guard.received.name
     # Of the parameters as they are: an older evaluation does not count.
     if target is not None and at.last_row == at.step and log.psnr_db >= target:
         return "target_psnr"
     if at.step >= config.steps:
         return "steps"
+    if guard.received:
+        return guard.received.name
     if config.max_seconds is not None and at.seconds >= config.max_seconds:
         return "max_seconds"
     return ""

@@ -38,7 +38,9 @@ def fit_bytes(
     if config.batch_size is not None:
         at_once = min(config.batch_size, pixels)
     elif config.network == "cnn":
+        # The first and the last layer hold all nine neighbours of a pixel.
         copies = CNN_ACTIVATION_COPIES
+        widths = (*widths, 9 * features, 9 * channels)
     elif backend == "jax":
         at_once = min(CPU_TILE_PIXELS, pixels)
     keeps = backend == "torch" or 4 * pixels * features <= MAX_FEATURE_BYTES

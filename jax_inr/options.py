@@ -4,15 +4,15 @@ import argparse
 import contextlib
 import dataclasses
 import io
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from jax_inr import files
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError
+from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.presets import PRESETS, preset
 
 FIELDS = tuple(f for f in dataclasses.fields(Config) if f.name != "preset")
@@ -44,8 +44,14 @@ def parse_fit(argv: list[str]) -> Any:
         early.add_argument(flag, nargs="?")
     named = early.parse_known_args(argv)[0]
     if named.resume is not None:
-        base = read_config(Path(named.resume) / "config.json")
+        try:
+            base = read_config(Path(named.resume) / "config.json")
+        except ConfigError as error:
+            hint = "check the path, or begin again with --overwrite"
+            raise CheckpointError(str(error), hint) from error
     elif named.config is not None:
+        if named.preset is not None:
+            raise ConfigError("--config has all fields: it cannot go with --preset")
         base = read_config(Path(named.config))
     else:
         base = preset(named.preset or "default")
@@ -141,18 +147,28 @@ def one_line(box: str) -> tuple[str, str]:
 
 def read_config(path: Path) -> Config:
     """The config in a JSON file."""
+    name = files.shown(path)
     try:
-        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        with files.reading(path) as file:
+            data = file.read(files.MAX_HEADER_BYTES)
+        return Config.from_dict(files.from_json(data))
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
     except ValueError as error:
-        raise ConfigError(f"{path}: not a JSON config ({error})") from error
+        raise ConfigError(f"{name}: not a JSON config ({error})") from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}", error.hint) from error
+        raise ConfigError(f"{name}: {error}", error.hint) from error
 
 
 def check_ranges(config: Config, options: Any) -> None:
-    """Refuse numbers that only the command line has, or only it refuses."""
+    """Refuse what only the command line has, or only it refuses."""
+    if options.resume is not None:
+        for name in ("image", "size", "out", "config"):
+            if getattr(options, name) is not None:
+                raise ConfigError(
+                    f"--resume cannot go with {name}: the run keeps its own",
+                    "leave it out, or begin a new run",
+                )
     ranges = (
         # The library takes 0 steps, which leaves the network as it was drawn.
         ("steps", config.steps, 1, 10**9),

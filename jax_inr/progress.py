@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from jax_inr import streams
 from jax_inr.loop import Progress
 
 PLAIN_SECONDS = 5.0  # between two plain lines
@@ -124,4 +125,5 @@ def closing_table(summary: dict[str, Any]) -> Table:
 
 def console() -> Console:
     """Standard output for people; control codes on terminals only."""
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    output: Any = streams.Output()
+    return Console(file=output, soft_wrap=not sys.stdout.isatty())

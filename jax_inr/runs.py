@@ -9,12 +9,14 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from jax_inr import files
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.files import StrPath, Tensors, output_errors, shown
 from jax_inr.images import Picture
 
-# All that a run writes beside checkpoints/, and with that all that `overwrite` removes.
+# All that a run writes beside checkpoints/, and with that all that `clear` removes.
 # The summary comes first, so that a folder half cleared does not look finished.
 _DATA = ("summary.json", "config.json", "metrics.jsonl", "field.safetensors")
 _PICTURES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
@@ -43,8 +45,8 @@ class RunFolder:
     def create(cls, path: StrPath, *, overwrite: bool = False) -> Self:
         """Make (with parents) and lock the folder of a new run.
 
-        A folder with anything in it is refused, unless `overwrite`: then the files of
-        the run before are removed (RUN_FILES and checkpoints/), and no others.
+        A folder with anything in it is refused, unless `overwrite`: then `clear` is to
+        remove the run before, once nothing else stands in the way of the new one.
         """
         run = cls(path)
         with contextlib.ExitStack() as undo, output_errors(run.path):
@@ -60,9 +62,6 @@ class RunFolder:
                     "choose another folder; or --overwrite, or --resume the run there"
                 )
                 raise OutputError(f"{shown(run.path)} is not empty", hint)
-            before = [*(run.path / name for name in RUN_FILES), run._picture]
-            for path in before + run._list_checkpoints() + run._list_temporary():
-                path.unlink(missing_ok=True)
             undo.pop_all()
         return run
 
@@ -79,6 +78,23 @@ class RunFolder:
                 temp.unlink()
             undo.pop_all()
         return run
+
+    def clear(self) -> None:
+        """Remove the files of the run before (RUN_FILES, checkpoints/), and no others.
+
+        A folder half cleared does not look finished.
+        """
+        self._check_lock()
+        before = [*(self.path / name for name in RUN_FILES), self._picture]
+        with output_errors(self.path):
+            for path in before + self._list_checkpoints() + self._list_temporary():
+                path.unlink(missing_ok=True)
+
+    def unfinish(self) -> None:
+        """Remove the summary: a run that goes on must not look finished if killed."""
+        self._check_lock()
+        with output_errors(self.path / "summary.json"):
+            (self.path / "summary.json").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Free the lock; folders that `create` made go if nothing was written."""
@@ -188,7 +204,9 @@ class RunFolder:
     def load_picture(self) -> Picture:
         """Read the picture of `save_picture`."""
         tensors, header = files.load_tensors(self._picture, "picture")
-        if {*tensors, *header} != {*Picture._fields}:
+        kinds = {name: type(value) for name, value in {**header, **tensors}.items()}
+        fields = dict(image=np.ndarray, path=str, sha256=str, notices=list)
+        if kinds != fields or tensors["image"].dtype != np.float32:
             raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
         return Picture(**{**header, **tensors, "notices": tuple(header["notices"])})
 

@@ -1,5 +1,6 @@
 """Signals: the first asks the fit to end and save, the second ends the process."""
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -15,12 +16,14 @@ class SignalGuard:
     """While open, remembers the first signal in `received` instead of dying of it.
 
     Python runs handlers only between calls into compiled code, so whoever holds the
-    guard looks at `received` after each chunk. A second signal meets the system's
-    default and ends the process at once. Closing restores the handlers found.
+    guard looks at `received` after each chunk. A second signal ends the process at
+    once: it meets the system's default, or, where compiled code has kept even the
+    first from its handler, a thread that watches. Closing restores the handlers found.
     Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
     received: signal.Signals | None = None
+    _writer: int | None = None
 
     def __enter__(self) -> "SignalGuard":
         self._before = {}
@@ -29,6 +32,11 @@ class SignalGuard:
                 # Ignored on purpose, by nohup say: leave it so.
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._first)
+            reader, self._writer = os.pipe()
+            os.set_blocking(self._writer, False)
+            self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+            watch = threading.Thread(target=_end_at_second, args=(reader,), daemon=True)
+            watch.start()
         return self
 
     def _first(self, number: int, frame: FrameType | None) -> None:
@@ -37,6 +45,20 @@ class SignalGuard:
             signal.signal(handled, signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            signal.set_wakeup_fd(self._wakeup)
+            os.close(self._writer)  # which ends the watch
+            self._writer = None
         for number, handler in self._before.items():
             # None stands for a handler that was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _end_at_second(reader: int) -> None:
+    """End the process when two signals' numbers have come through a pipe."""
+    received = 0
+    with open(reader, "rb", buffering=0) as pipe:
+        while number := pipe.read(1):
+            received += number[0] in HANDLED
+            if received == 2:
+                os._exit(128 + number[0])

@@ -1,5 +1,6 @@
 """Shared by all tests: run-time shape checks, small pictures, the command."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def image() -> np.ndarray:
     green = columns / 17
     blue = np.where(rows + columns > 14, 0.9, 0.1)
     return np.stack([red, green, blue], -1).astype(np.float32)
+
+
+@functools.cache
+def draw(model, seed: int = 7):
+    """`model.init`, compiled unoptimised: random bits then cost a third of the time."""
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(model.init, compiler_options=options)(jax.random.key(seed))
 
 
 @pytest.fixture

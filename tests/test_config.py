@@ -26,7 +26,7 @@ LITERALS = [n for n, field in FIELDS.items() if get_origin(field.type) is Litera
 
 def with_number(name, value):
     """A config with a number in a field, or in each place of a tuple field."""
-    return Config(**{name: (value,) if name == "hidden_features" else value})
+    return Config().replace(**{name: (value,) if name == "hidden_features" else value})
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -76,10 +76,10 @@ def test_only_the_optional_fields_take_none():
     optional = {"batch_size", "target_psnr", "max_seconds"}
     for name in FIELDS:
         if name in optional:
-            assert getattr(Config(**{name: None}), name) is None
+            assert getattr(Config().replace(**{name: None}), name) is None
         else:
             with pytest.raises(ConfigError, match=f"^{name} is None"):
-                Config(**{name: None})
+                Config().replace(**{name: None})
 
 
 @pytest.mark.parametrize("name", [n for n in NUMBERS if FIELDS[n].type is int])
@@ -93,12 +93,12 @@ def test_a_choice_is_of_those_listed(name):
     choices = get_args(FIELDS[name].type)
     for wrong in ("nothing", 0, 255.0, True, None):
         with pytest.raises(ConfigError, match=f"^{name} is .* one of {choices[0]}"):
-            Config(**{name: wrong})
+            Config().replace(**{name: wrong})
 
 
 @pytest.mark.parametrize("widths", [(), (0,), (8, -1), (8.0,), 8, "8", (1,) * 65])
 def test_hidden_features_are_1_to_64_whole_numbers(widths):
-    with pytest.raises(ConfigError, match="^hidden_features is "):
+    with pytest.raises(ConfigError, match=r"^hidden_features is "):
         Config(hidden_features=widths)
 
 

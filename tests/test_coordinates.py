@@ -14,7 +14,12 @@ SIZES = [(1, 1), (1, 9), (12, 17), (17, 12), (224, 224)]
 def test_a_pixel_lies_at_its_corner_rows_first(height, width):
     grid = pixel_grid(height, width)
     assert grid.shape == (height, width, 2) and grid.dtype == np.float32
-    for row, column in [(0, 0), (height - 1, 0), (0, width - 1), (height - 1, width // 2)]:
+    for row, column in [
+        (0, 0),
+        (height - 1, 0),
+        (0, width - 1),
+        (height - 1, width // 2),
+    ]:
         expected = np.float32(row / height), np.float32(column / width)
         assert tuple(grid[row, column]) == expected
 
@@ -53,8 +58,8 @@ def test_a_window_of_whole_pixels_is_a_crop_to_the_bit(data):
 
 def test_a_window_may_leave_the_unit_square():
     rows, columns = pixel_axes(4, 2, (-1.0, 0.5, 3.0, 2.5))
-    np.testing.assert_array_equal(rows, np.float32([-1, 0, 1, 2]))
-    np.testing.assert_array_equal(columns, np.float32([0.5, 1.5]))
+    np.testing.assert_array_equal(rows, np.array([-1, 0, 1, 2], np.float32))
+    np.testing.assert_array_equal(columns, np.array([0.5, 1.5], np.float32))
 
 
 def test_the_grid_is_the_product_of_its_axes():

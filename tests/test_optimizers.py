@@ -1,5 +1,7 @@
 """The optimizer against its recurrence by hand; the schedule against its formula."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ def test_sgd_is_torchs_recurrence(momentum, schedule):
         steps=8,
     )
     optimizer, rate = make_optimizer(config), rates(config, np.arange(8))
-    params = {"w": jnp.array([1.0, -2.0])}
+    params: Any = {"w": jnp.array([1.0, -2.0])}
     state = optimizer.init(params)
     p, m = np.array([1.0, -2.0]), np.zeros(2)
     rng = np.random.default_rng(0)
@@ -68,4 +70,6 @@ def test_a_cosine_goes_from_the_peak_over_half_of_it_to_zero(warmup):
 
 def test_a_warmup_longer_than_the_fit_only_climbs():
     config = Config(learning_rate=1.0, schedule="cosine", warmup_steps=50, steps=10)
-    np.testing.assert_allclose(rates(config, np.arange(10)), np.arange(10) / 50, rtol=1e-5)
+    np.testing.assert_allclose(
+        rates(config, np.arange(10)), np.arange(10) / 50, rtol=1e-5
+    )

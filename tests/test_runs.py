@@ -110,6 +110,7 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path):
         (run.path / name).write_bytes(data)
     (run.path / files.TEMP_PATTERN.replace("*", "1-a")).touch()
     with RunFolder.create(run.path, overwrite=True) as run:
+        run.clear()
         left = {name: data for name, data in contents(run.path).items() if data}
         assert left.pop(".jax_inr.lock") == f"{os.getpid()}\n".encode()
         assert left == foreign

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 
 import jax
 import jax.monitoring
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from conftest import draw
 
 from jax_inr import training
 from jax_inr.config import Config
@@ -41,17 +41,10 @@ chunk = jax.jit(train_chunk, static_argnums=0)
 step_once = jax.jit(train_step, static_argnums=0)
 
 
-@functools.cache
-def variables_of(model, seed):
-    # Unoptimised, what draws random bits compiles in a fraction of the time.
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(model.init, compiler_options=options)(jax.random.key(seed))
-
-
 def start(config, target=TARGET, seed=0, **changes):
     """Plan, state, constants, data and key of a fit before its first step."""
     plan = dataclasses.replace(make_plan(config, *target.shape), **changes)
-    variables = variables_of(plan.model, seed)
+    variables = draw(plan.model, seed)
     data = make_data(plan, variables, target)
     key = jax.random.key(seed + 100)
     return plan, init_state(plan, variables), variables["constants"], data, key
@@ -62,7 +55,7 @@ def compilations():
     """Counts what XLA compiles while open, in a list of one."""
     count = [0]
 
-    def listen(event, duration, **_):
+    def listen(event: str, duration_secs: float, **kwargs: str | int):
         count[0] += event == "/jax/core/compile/backend_compile_duration"
 
     jax.monitoring.register_event_duration_secs_listener(listen)
@@ -249,7 +242,7 @@ def test_mini_batches_draw_every_pixel_alike_and_no_other():
     assert counts.sum() == 4096 and len(counts) == 7
     assert scipy.stats.chisquare(counts).pvalue > 1e-3
     # Neighbouring steps draw apart.
-    assert scipy.stats.spearmanr(pixels[1:], pixels[:-1]).pvalue > 1e-3
+    assert abs(np.corrcoef(pixels[1:], pixels[:-1])[0, 1]) < 5 / np.sqrt(4096)
 
 
 def test_the_gradient_of_a_mini_batch_is_unbiased():
@@ -397,5 +390,5 @@ def test_an_absent_gpu_is_an_error_never_a_fallback(monkeypatch):
         raise RuntimeError("Unknown backend\n cuda")
 
     monkeypatch.setattr(jax, "devices", none)
-    with pytest.raises(DeviceError, match="GPU here .*Unknown backend cuda"):
+    with pytest.raises(DeviceError, match=r"GPU here .*Unknown backend cuda"):
         JaxTrainer(FULL, TARGET, "gpu")

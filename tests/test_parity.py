@@ -1,0 +1,398 @@
+"""Parity: jax_inr and torch_ref agree from the encoding's bits to the final PSNR.
+
+All is float32. What both start from is the same: B, weights, picture; only the tests
+of distributions and of comparable PSNR draw independently. The quick tests come first.
+"""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchmetrics")
+
+import jax  # noqa: E402
+from scipy import stats  # noqa: E402
+
+from jax_inr import coordinates, fitting, metrics  # noqa: E402
+from jax_inr import encodings as jax_encodings  # noqa: E402
+from jax_inr.config import Config  # noqa: E402
+from jax_inr.errors import CheckpointError, ConfigError  # noqa: E402
+from jax_inr.field import ImageField  # noqa: E402
+from jax_inr.files import save_tensors  # noqa: E402
+from jax_inr.images import sample_image, to_uint8  # noqa: E402
+from jax_inr.networks import make_model  # noqa: E402
+from jax_inr.presets import preset  # noqa: E402
+from jax_inr.tensors import flatten  # noqa: E402
+from jax_inr.training import make_data, make_plan  # noqa: E402
+from torch_ref import convert, devices, encodings, parity, training  # noqa: E402
+from torch_ref import fitting as torch_fitting  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+# The notebook's networks, narrower. A picture of more pixels than a tile, and not
+# square; the CNN has each of the three forms that its convolution takes in JAX.
+CONFIGS = {
+    "mlp": preset("optimized").replace(
+        num_frequencies=32, hidden_features=(32, 64), matmul_precision="float32"
+    ),
+    "cnn": preset("cnn").replace(hidden_features=(16, 18), matmul_precision="float32"),
+}
+SIZE = (40, 56)
+ULP = 2.0**-24  # half an ulp of 1: the relative error of one float32 rounding
+
+
+@pytest.fixture(autouse=True)
+def coarse_defaults():
+    """Ask both frameworks for coarse products wherever ours do not pin their own.
+
+    A CPU ignores this; a GPU would round to TF32 or bfloat16, and the tolerances would
+    not hold.
+    """
+    saved = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = True
+    with jax.default_matmul_precision("bfloat16"):
+        yield
+    torch.set_float32_matmul_precision(saved[0])
+    torch.backends.cudnn.allow_tf32 = saved[1]
+
+
+@pytest.fixture(scope="module")
+def levels():
+    """The sample cat as the notebook reads it: 8-bit, (h, w, 3)."""
+    return to_uint8(sample_image(SIZE).image)
+
+
+@pytest.fixture(scope="module")
+def target(levels):
+    """What the notebook makes of it."""
+    return (torch.from_numpy(levels) / 256).numpy()
+
+
+# Coordinates and encodings
+
+
+@pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 56), (301, 7), (3, 1000)])
+def test_the_pixel_grid_is_bit_equal(size):
+    theirs = encodings.pixel_grid(*size).numpy()
+    np.testing.assert_array_equal(coordinates.pixel_grid(*size), theirs)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 57), (300, 11)])
+def test_the_cnn_sees_raw_pixel_indices(size):
+    plan = make_plan(CONFIGS["cnn"], *size, 3)
+    ours = make_data(plan, {"params": {}}, np.zeros((*size, 3), np.float32)).inputs
+    theirs = encodings.pixel_indices(*size).permute(1, 2, 0).numpy()
+    # JAX multiplies the coordinates by the size again: two roundings.
+    np.testing.assert_allclose(ours, theirs, rtol=2 * ULP)
+    np.testing.assert_array_equal(np.rint(ours), theirs)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (40, 56), (301, 7), (1, 90)])
+def test_encodings_of_the_same_frequencies_agree(size):
+    frequencies = 10 * np.random.default_rng(0).standard_normal((2, 64), np.float32)
+    grid = coordinates.pixel_grid(*size)
+    ours = jax.jit(jax_encodings.fourier_features)(grid, frequencies)
+    theirs = encodings.fourier_features(
+        encodings.pixel_grid(*size), torch.from_numpy(frequencies)
+    )
+    # On each side: two products, a sum, 2 pi and its product, five roundings of at
+    # most 2 pi (|x0 b0| + |x1 b1|), fused or not; then one or two of the sine's.
+    largest = 2 * np.pi * (grid.astype(float) @ np.abs(frequencies).astype(float))
+    tolerance = 2 * ULP * (5 * np.concatenate([largest, largest], -1) + 2)
+    assert theirs.shape == (*size, 128)
+    assert (
+        np.abs(np.asarray(ours, float) - theirs.double().numpy()) <= tolerance
+    ).all()
+
+
+def test_the_basic_encoding_agrees():
+    grid = coordinates.pixel_grid(*SIZE)
+    identity = jax_encodings.basic_frequencies()
+    ours = jax.jit(jax_encodings.fourier_features)(grid, identity)
+    theirs = encodings.encode("basic", encodings.pixel_grid(*SIZE))
+    # As above, with phases below 2 pi.
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=2 * ULP * (5 * 2 * np.pi + 2))
+
+
+# Initial distributions
+
+DRAWS = 200
+
+
+def jax_draws(config):
+    """Every leaf of DRAWS independent draws, along a new first axis."""
+    init = make_model(config, 4, 5, 3).init
+    return flatten(jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), DRAWS)))
+
+
+def torch_draws(config):
+    target = np.zeros((4, 5, 3), np.float32)
+    trainers = [
+        training.make_trainer(config.replace(seed=seed), target, "cpu")
+        for seed in range(DRAWS)
+    ]
+    draws = [trainer.parameters() for trainer in trainers]
+    return {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+
+
+@pytest.mark.parametrize("network", CONFIGS)
+@pytest.mark.parametrize("draws", [jax_draws, torch_draws], ids=["jax", "torch"])
+def test_every_layer_starts_uniform_within_the_bound(network, draws):
+    config = CONFIGS[network].replace(hidden_features=(12, 17), num_frequencies=8)
+    leaves = draws(config)
+    params = {name: leaf for name, leaf in leaves.items() if name.startswith("params")}
+    assert len(params) == 6
+    for name, leaf in params.items():
+        kernel = params[name.replace("bias", "kernel")]
+        bound = math.prod(kernel.shape[1:-1]) ** -0.5
+        spread, count = np.abs(leaf).max() / bound, leaf.size
+        # The largest of n uniform numbers falls below 1 - 10/n once in e^10.
+        assert 1 - 10 / count < spread <= 1 + 2 * ULP, name
+        # The variance of n uniform numbers is off by sqrt(0.8/n): five times that.
+        assert 3 * leaf.var() / bound**2 == pytest.approx(
+            1, abs=5 * math.sqrt(0.8 / count)
+        ), name
+        # 12 leaves meet this by chance: one false alarm for 80 sets of seeds.
+        uniform = stats.uniform(-bound, 2 * bound)
+        assert stats.kstest(leaf.ravel(), uniform.cdf).pvalue > 1e-3, name
+    if network == "mlp":
+        drawn = leaves["constants/frequencies"].ravel()
+        assert stats.kstest(drawn, stats.norm(0, config.sigma).cdf).pvalue > 1e-3
+
+
+# Targets and PSNR
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_fit_is_held_to_the_notebooks_target(backend, levels, target):
+    config = CONFIGS["mlp"].replace(steps=1, hidden_features=(8,))
+    fit = fitting.fit(levels / np.float32(255), config, backend=backend)
+    psnr = torch_fitting.make_pooled_psnr()
+    psnr.update(torch.from_numpy(fit.prediction), torch.from_numpy(target))
+    # Both round in float32; dividing by 255 would shift it by more than 0.01 dB.
+    assert fit.rows[-1]["psnr_db"] == pytest.approx(psnr.compute().item(), abs=1e-4)
+
+
+def test_pooled_psnr_of_the_same_predictions_is_torchmetrics(target):
+    rng, pooled, mses = np.random.default_rng(0), torch_fitting.make_pooled_psnr(), []
+    for noise in (0.3, 0.1, 0.1, 0.01):
+        prediction = target + noise * rng.standard_normal(target.shape, np.float32)
+        pooled.update(torch.from_numpy(prediction), torch.from_numpy(target))
+        mses.append(np.mean((prediction - target).astype(float) ** 2))
+        # torchmetrics sums in float32: some roundings of 4.3 dB per unit of error.
+        assert metrics.pooled_psnr(mses) == pytest.approx(
+            pooled.compute().item(), abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_fits_pooled_psnr_is_that_of_the_notebooks_loop(backend, levels, target):
+    config = CONFIGS["mlp"].replace(steps=7, eval_every=3)
+    rows = fitting.fit(levels / np.float32(255), config, backend=backend).rows
+    assert [row["step"] for row in rows] == [1, 4, 7]
+    if backend == "torch":
+        trainer = training.make_trainer(config, target)
+        expected = [line.pooled_psnr_db for line in torch_fitting.fit(trainer)]
+    else:
+        trainer = fitting.make_trainer("jax", config, target, "auto")
+        trainer.compile()
+        pooled, expected = torch_fitting.make_pooled_psnr(), []
+        for row in rows:
+            trainer.advance(row["step"] - trainer.step)
+            prediction = torch.from_numpy(trainer.predict())
+            pooled.update(prediction, torch.from_numpy(target))
+            expected.append(pooled.compute().item())
+    assert [row["pooled_psnr_db"] for row in rows] == pytest.approx(expected, abs=1e-4)
+
+
+# Converted weights
+
+
+# Largest differences over the largest magnitude of the leaf.
+TOLERANCES = {
+    # Phases reach about 400, where five roundings on each side are 2.4e-4.
+    "encoding": 3e-4,
+    # Features that far apart are rare, and sums of up to 216 products round 2e-7 off;
+    # the sigmoid's slope is at most 1/4.
+    "prediction": 1e-5,
+    # A mean of 6720 squares of the above.
+    "loss": 1e-5,
+    # A hidden unit within rounding of zero may be on in one back end only, and adds or
+    # lacks one of 2240 pixels: 4.5e-4 of a gradient.
+    "gradient": 1e-3,
+}
+
+
+def assert_close(ours, theirs):
+    apart = {
+        name: deviation.relative
+        for name, deviation in parity.deviations(ours, theirs).items()
+        if deviation.relative > TOLERANCES[name.partition("/")[0]]
+    }
+    assert not apart
+
+
+@pytest.mark.parametrize("network", CONFIGS)
+def test_outputs_loss_and_every_gradient_agree(network, target):
+    config = CONFIGS[network]
+    tensors = fitting.make_trainer("jax", config, target, "auto").parameters()
+    ours = parity.jax_numbers(config, tensors, target)
+    theirs = parity.torch_numbers(config, tensors, target)
+    assert len(ours) == 3 + 2 * (len(config.hidden_features) + 1)
+    assert_close(ours, theirs)
+
+
+def test_a_transposed_square_kernel_would_be_seen(target):
+    """The comparison tells a fault from rounding also where shapes still match."""
+    config = CONFIGS["mlp"].replace(hidden_features=(64, 64))
+    tensors = fitting.make_trainer("jax", config, target, "auto").parameters()
+    ours = parity.jax_numbers(config, tensors, target)
+    kernel = tensors["params/dense_1/kernel"]
+    tensors["params/dense_1/kernel"] = np.ascontiguousarray(kernel.T)
+    with pytest.raises(AssertionError, match="gradient/dense_0/bias"):
+        assert_close(ours, parity.torch_numbers(config, tensors, target))
+
+
+# Steps
+
+
+STEPS = {
+    "mlp": CONFIGS["mlp"].replace(momentum=0.0),
+    "mlp with momentum": CONFIGS["mlp"].replace(momentum=0.9),
+    "mlp with a schedule": CONFIGS["mlp"].replace(
+        schedule="cosine", warmup_steps=4, steps=100
+    ),
+    "cnn": CONFIGS["cnn"].replace(momentum=0.0),
+    "cnn with momentum": CONFIGS["cnn"].replace(momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_steps_of_sgd_agree(case, target):
+    trainers = parity.twins(STEPS[case], target)
+    start = trainers[0].parameters()
+    # Of the way a leaf has come: one hidden unit on the other side of zero for one
+    # pixel (see the gradients), and how such a difference grows over the steps.
+    tolerances = {1: 1e-3, 10: 1e-3, 100: 2e-2}
+    found = [parity.after_steps(trainer, list(tolerances)) for trainer in trainers]
+    for (steps, tolerance), ours, theirs in zip(
+        tolerances.items(), *found, strict=True
+    ):
+        assert ours["losses"].shape == (steps,)
+        np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
+        for name, (difference, _) in parity.deviations(ours, theirs).items():
+            if name != "losses":
+                way = np.abs(ours[name] - start[name]).max()
+                # And two roundings a step of the parameter itself, which add up as a
+                # random walk.
+                rounding = 4 * ULP * math.sqrt(steps) * np.abs(ours[name]).max()
+                assert difference <= tolerance * way + rounding, (steps, name)
+
+
+# Independent draws
+
+
+SMALL = Config(num_frequencies=256, sigma=2.0, hidden_features=(128,), steps=100)
+SMALL = SMALL.replace(learning_rate=0.2, matmul_precision="float32")
+BATCHES = SMALL.replace(batch_size=256, schedule="cosine", warmup_steps=20)
+
+
+@functools.cache
+def mean_psnr(backend, config):
+    """The mean PSNR of fits of a small picture from five seeds."""
+    picture = sample_image(32).image
+    compiled = fitting.make_trainer(backend, config, picture, "auto")
+    compiled.compile()
+    psnrs = []
+    for seed in range(5):
+        seeded = config.replace(seed=seed)
+        trainer = fitting.make_trainer(backend, seeded, picture, "auto")
+        if backend == "jax":
+            # The draws are in the state: one compiled program serves all seeds.
+            compiled.load_state(trainer.state())
+            trainer = compiled
+        trainer.advance(config.steps)
+        psnrs.append(metrics.psnr(trainer.predict(), picture))
+    return float(np.mean(psnrs))
+
+
+def comparable(ours, theirs):
+    """Whether two means of five are within 0.3 dB.
+
+    A single fit's standard deviation is about 0.1 dB here, so 0.06 dB that of the
+    difference of two means: 0.3 dB are five of them.
+    """
+    return abs(ours - theirs) <= 0.3
+
+
+@pytest.mark.parametrize("config", [SMALL, BATCHES], ids=["whole", "batches"])
+def test_independent_draws_end_at_a_comparable_psnr(config):
+    assert comparable(mean_psnr("jax", config), mean_psnr("torch", config))
+
+
+@pytest.mark.parametrize("change", [{"sigma": 2.5}, {"momentum": 0.0}], ids=str)
+def test_another_system_is_called_different(change):
+    other = mean_psnr("torch", SMALL.replace(**change))
+    assert not comparable(mean_psnr("jax", SMALL), other)
+
+
+# Field files
+
+
+@pytest.mark.parametrize("network", CONFIGS)
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_field_file_of_either_opens_in_both(tmp_path, levels, backend, network):
+    config = CONFIGS[network].replace(steps=3)
+    fit = fitting.fit(levels / np.float32(255), config, backend=backend)
+    path = tmp_path / "field.safetensors"
+    save_tensors(path, "field", fit.tensors, fit.header)
+    field, (model, header) = ImageField.load(path), convert.model_from_field(path)
+    assert field.backend == header["backend"] == backend
+    assert field.config == model.config == config and field.step == header["step"] == 3
+    for height, width in (SIZE, (53, 31)):
+        with torch.no_grad(), devices.computing(torch.device("cpu"), "float32"):
+            theirs = model(encodings.pixel_grid(height, width)).numpy()
+        # A field's colours have 1 as white, a network's 1 stands for rgb_max.
+        ours = field.render(height, width) * np.float32(255 / 256)
+        # As the predictions above.
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCES["prediction"])
+        if (height, width) == SIZE:
+            np.testing.assert_allclose(theirs, fit.prediction, atol=1e-5)
+
+
+def test_shapes_that_differ_are_named_on_both_sides(target):
+    config = CONFIGS["mlp"]
+    wide = config.replace(hidden_features=(32, 65))
+    header = {"config": config.to_dict(), "height": SIZE[0], "width": SIZE[1]}
+    header |= {"channels": 3, "step": 0}
+    for make in (
+        lambda tensors: parity.start_from(tensors, config, target, "cpu"),
+        lambda tensors: ImageField.from_tensors(tensors, header),
+    ):
+        for backend in ("jax", "torch"):
+            trainer = fitting.make_trainer(backend, wide, target, "cpu")
+            with pytest.raises(CheckpointError) as error:
+                make(trainer.parameters())
+            for word in ("params/dense_1/", "65", "64"):
+                assert word in str(error.value)
+
+
+def test_a_network_that_the_other_side_lacks_is_named(target):
+    mlp = training.make_trainer(CONFIGS["mlp"], target, "cpu").parameters()
+    cnn = training.make_trainer(CONFIGS["cnn"], target, "cpu").parameters()
+    cnn[convert.FREQUENCIES] = mlp[convert.FREQUENCIES]
+    with pytest.raises(CheckpointError, match=r"params/conv_0/.*\(16,\).* none"):
+        parity.start_from(cnn, CONFIGS["mlp"], target, "cpu")
+    table = {"params/grid_0/table": np.zeros((16, 2), np.float32)}
+    with pytest.raises(ConfigError, match=r"params/grid_0/table float32 \(16, 2\)"):
+        convert.to_torch(mlp | table)
+    header = {"config": CONFIGS["mlp"].to_dict(), "height": SIZE[0], "width": SIZE[1]}
+    header |= {"channels": 3, "step": 0}
+    with pytest.raises(CheckpointError, match="params/conv_0"):
+        ImageField.from_tensors(mlp | cnn, header)
+    with pytest.raises(CheckpointError, match="params/grid_0/table"):
+        ImageField.from_tensors(mlp | table, header)
