@@ -80,7 +80,7 @@ def picture_seeds() -> list[bytes]:
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     icc, exif = ImageCms.ImageCmsProfile(srgb).tobytes(), Image.Exif()
     exif[0x0112] = 6
-    in_lab = ImageCms.profileToProfile(colour, srgb, lab, outputMode="LAB")
+    in_lab: Any = ImageCms.profileToProfile(colour, srgb, lab, outputMode="LAB")
     frames = {"save_all": True, "append_images": [colour.transpose(Image.Transpose(1))]}
     kinds = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
     return [
