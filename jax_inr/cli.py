@@ -181,12 +181,8 @@ def preset_batch(name: str) -> int | None:
 def free_folder(path: str, name: str) -> str:
     """A folder under runs/ that no run has yet: PICTURE-PRESET, then -2, -3, …"""
     stem = "sample" if path == "skimage.data.chelsea" else Path(path).stem
-    # A config's own name may be any text, and a name has at most 255 bytes.
-    words = [
-        "".join(c if c.isprintable() and c not in "/\\" else "_" for c in word[:60])
-        for word in (stem, name)
-    ]
-    base = Path("runs") / "-".join(words)
+    # A name has at most 255 bytes, and a config's own preset may be any text.
+    base = Path("runs") / f"{stem[:60]}-{name if name in PRESETS else 'custom'}"
     folder, number = base, 1
     while folder.exists():
         number += 1

@@ -624,19 +624,24 @@ def test_a_strange_environment_changes_nothing(run, tmp_path):
 
 
 def test_any_name_of_a_picture(tmp_path, fit_py):
-    """255 bytes that are no UTF-8, with a quote and a line break; and a dash first."""
-    odd = b'it\'s "\xff"\n' + b"\xf0\x9f\x90\xb1" * 59
-    path = os.fsdecode(odd + b"x" * (251 - len(odd)) + b".png")
-    (tmp_path / path).write_bytes(PNG)
-    (tmp_path / "-x.png").write_bytes(PNG)
-    for name in (path, "./-x.png"):
-        result = fit_py(*QUICK, "--steps", 1, name, cwd=tmp_path)
+    """255 bytes that are no UTF-8, quotes and a line break; a dash first, and cats."""
+    odd = b'it\'s "\xff"\n'
+    odd = os.fsdecode(odd + b"x" * (251 - len(odd)) + b".png")
+    cats = "-" + "\N{CAT}" * 62 + ".png"
+    for name in (odd, cats):
+        (tmp_path / name).write_bytes(PNG)
+    # The name of a preset becomes part of the folder's, and a path must not.
+    (tmp_path / "c.json").write_text('{"preset": "../../x"}')
+    for words in ((odd,), (f"./{cats}", "--config", "c.json")):
+        result = fit_py(*QUICK, "--steps", 1, *words, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-    for folder in (tmp_path / "runs").iterdir():
-        assert folder.name.isprintable() and folder.name.endswith("-default")
+    assert names(tmp_path) == {odd, cats, "c.json", "runs"}
+    folders = sorted((tmp_path / "runs").iterdir())
+    assert [folder.name.split("-")[-1] for folder in folders] == ["default", "custom"]
+    for folder in folders:
+        assert folder.name.isprintable()
         for name in ("summary.json", "config.json"):
             json.loads((folder / name).read_bytes().decode("utf-8"))
-    assert len(names(tmp_path / "runs")) == 2
 
 
 # Pictures that are fitted right: what the run keeps is what was fitted.
@@ -840,15 +845,9 @@ def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     assert (tmp_path / "run" / "reconstruction.png").exists()
 
 
-@pytest.mark.parametrize("when", ["compiling", "training"])
-def test_a_second_signal_ends_at_once(when, tmp_path):
-    """Also where the first is still kept from Python by compiled code."""
-    # A whole picture of this size takes its time for a step.
-    words = ("--size", 1500, "--batch-size", "None") if when == "training" else ()
-    process = start(*ENDLESS, *words, "--out", "run", cwd=tmp_path)
+def test_a_second_signal_ends_at_once(tmp_path):
+    process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
     compiling(tmp_path / "run", process)
-    if when == "training":
-        started(process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)  # else the kernel makes one of the two
     process.send_signal(signal.SIGINT)
@@ -861,6 +860,32 @@ def test_a_second_signal_ends_at_once(when, tmp_path):
         assert not folder.finished()
 
 
+DEAF = """
+import hashlib
+from jax_inr.signals import SignalGuard
+with SignalGuard():
+    print("in", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 3 * 10**7)
+    print("out", flush=True)
+"""
+
+
+def test_a_second_signal_ends_compiled_code_that_hears_none():
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert "in" in started(process)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate()[0] == ""
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 SLOW_DISK = """
 import os, time
 fsync = os.fsync
@@ -870,7 +895,7 @@ def slow(descriptor):
     time.sleep(0.01)
 os.fsync = slow
 """
-LONG = (*SMALL, "--size", 12, "--batch-size", 16, "--eval-every", 20)
+LONG = (*SMALL, *CONSTANT, "--size", 12, "--batch-size", 16, "--eval-every", 20)
 
 
 def killed_and_resumed(folder: Path, steps: int, kills: int, *words) -> int:

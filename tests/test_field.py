@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import draw
+from jax.core import Tracer
 
 from jax_inr import files
 from jax_inr.config import Config
@@ -136,7 +137,7 @@ def test_a_hostile_header_allocates_nothing(tmp_path, monkeypatch):
 
     def traced(key, *args):
         # JAX draws later than it is asked to, so no error would tell.
-        assert isinstance(key, jax.core.Tracer)
+        assert isinstance(key, Tracer)
         return uniform(key, *args)
 
     monkeypatch.setattr(jax.random, "uniform", traced)

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchmetrics")
 
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from jax_inr import coordinates, fitting, metrics  # noqa: E402
@@ -26,7 +27,7 @@ from jax_inr.images import sample_image, to_uint8  # noqa: E402
 from jax_inr.networks import make_model  # noqa: E402
 from jax_inr.presets import preset  # noqa: E402
 from jax_inr.tensors import flatten  # noqa: E402
-from jax_inr.training import make_data, make_plan  # noqa: E402
+from jax_inr.training import init_state, make_data, make_plan, train_chunk  # noqa: E402
 from torch_ref import convert, devices, encodings, parity, training  # noqa: E402
 from torch_ref import fitting as torch_fitting  # noqa: E402
 
@@ -92,8 +93,9 @@ def test_the_pixel_grid_is_bit_equal(size):
 
 @pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 57), (300, 11)])
 def test_the_cnn_sees_raw_pixel_indices(size):
-    plan = make_plan(CONFIGS["cnn"], *size, 3)
-    ours = make_data(plan, {"params": {}}, np.zeros((*size, 3), np.float32)).inputs
+    target = np.zeros((*size, 3), np.float32)
+    plan = make_plan(CONFIGS["cnn"], *target.shape)
+    ours = make_data(plan, {"params": {}}, target).inputs
     theirs = encodings.pixel_indices(*size).permute(1, 2, 0).numpy()
     # JAX multiplies the coordinates by the size again: two roundings.
     np.testing.assert_allclose(ours, theirs, rtol=2 * ULP)
@@ -134,8 +136,9 @@ DRAWS = 200
 
 def jax_draws(config):
     """Every leaf of DRAWS independent draws, along a new first axis."""
-    init = make_model(config, 4, 5, 3).init
-    return flatten(jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), DRAWS)))
+    init = jax.jit(make_model(config, 4, 5, 3).init)
+    draws = [flatten(init(jax.random.key(seed))) for seed in range(DRAWS)]
+    return {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
 
 
 def torch_draws(config):
@@ -310,23 +313,42 @@ SMALL = SMALL.replace(learning_rate=0.2, matmul_precision="float32")
 BATCHES = SMALL.replace(batch_size=256, schedule="cosine", warmup_steps=20)
 
 
+def jax_fit(config, picture):
+    """A whole fit as one function of a key, compiled once for all seeds."""
+    plan = make_plan(config, *picture.shape)
+    steps = jnp.int32(config.steps)
+
+    @jax.jit
+    def fit(key):
+        weights_key, batches_key = jax.random.split(key)
+        variables = plan.model.init(weights_key)
+        constants = variables["constants"]
+        data = make_data(plan, variables, picture)
+        start = init_state(plan, variables)
+        state, _ = train_chunk(plan, start, constants, data, batches_key, steps)
+        variables = {"params": state.params, "constants": constants}
+        return plan.model.predict(
+            variables, jnp.asarray(coordinates.pixel_grid(32, 32))
+        )
+
+    return lambda seed: np.asarray(fit(jax.random.key(seed)))
+
+
+def torch_fit(config, picture):
+    def fit(seed):
+        trainer = training.make_trainer(config.replace(seed=seed), picture)
+        trainer.advance(config.steps)
+        return trainer.predict()
+
+    return fit
+
+
 @functools.cache
-def mean_psnr(backend, config):
+def mean_psnr(make_fit, config):
     """The mean PSNR of fits of a small picture from five seeds."""
     picture = sample_image(32).image
-    compiled = fitting.make_trainer(backend, config, picture, "auto")
-    compiled.compile()
-    psnrs = []
-    for seed in range(5):
-        seeded = config.replace(seed=seed)
-        trainer = fitting.make_trainer(backend, seeded, picture, "auto")
-        if backend == "jax":
-            # The draws are in the state: one compiled program serves all seeds.
-            compiled.load_state(trainer.state())
-            trainer = compiled
-        trainer.advance(config.steps)
-        psnrs.append(metrics.psnr(trainer.predict(), picture))
-    return float(np.mean(psnrs))
+    fit = make_fit(config, picture)
+    return np.mean([metrics.psnr(fit(seed), picture) for seed in range(5)])
 
 
 def comparable(ours, theirs):
@@ -340,13 +362,13 @@ def comparable(ours, theirs):
 
 @pytest.mark.parametrize("config", [SMALL, BATCHES], ids=["whole", "batches"])
 def test_independent_draws_end_at_a_comparable_psnr(config):
-    assert comparable(mean_psnr("jax", config), mean_psnr("torch", config))
+    assert comparable(mean_psnr(jax_fit, config), mean_psnr(torch_fit, config))
 
 
 @pytest.mark.parametrize("change", [{"sigma": 2.5}, {"momentum": 0.0}], ids=str)
 def test_another_system_is_called_different(change):
-    other = mean_psnr("torch", SMALL.replace(**change))
-    assert not comparable(mean_psnr("jax", SMALL), other)
+    other = mean_psnr(torch_fit, SMALL.replace(**change))
+    assert not comparable(mean_psnr(jax_fit, SMALL), other)
 
 
 # Field files
@@ -355,7 +377,7 @@ def test_another_system_is_called_different(change):
 @pytest.mark.parametrize("network", CONFIGS)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_field_file_of_either_opens_in_both(tmp_path, levels, backend, network):
-    config = CONFIGS[network].replace(steps=3)
+    config = CONFIGS[network].replace(steps=3, hidden_features=(4, 5))
     fit = fitting.fit(levels / np.float32(255), config, backend=backend)
     path = tmp_path / "field.safetensors"
     save_tensors(path, "field", fit.tensors, fit.header)
@@ -378,14 +400,14 @@ def test_shapes_that_differ_are_named_on_both_sides(target):
     wide = config.replace(hidden_features=(32, 65))
     header = {"config": config.to_dict(), "height": SIZE[0], "width": SIZE[1]}
     header |= {"channels": 3, "step": 0}
-    for make in (
-        lambda tensors: parity.start_from(tensors, config, target, "cpu"),
-        lambda tensors: ImageField.from_tensors(tensors, header),
-    ):
-        for backend in ("jax", "torch"):
-            trainer = fitting.make_trainer(backend, wide, target, "cpu")
+    for backend in ("jax", "torch"):
+        tensors = fitting.make_trainer(backend, wide, target, "cpu").parameters()
+        for load in (
+            lambda tensors: parity.start_from(tensors, config, target, "cpu"),
+            lambda tensors: ImageField.from_tensors(tensors, header),
+        ):
             with pytest.raises(CheckpointError) as error:
-                make(trainer.parameters())
+                load(tensors)
             for word in ("params/dense_1/", "65", "64"):
                 assert word in str(error.value)
 
