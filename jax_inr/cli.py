@@ -118,7 +118,7 @@ def fit_command(argv: list[str]) -> int:
             result = fitting.fit(
                 picture,
                 config,
-                backend=options.backend,
+                backend=options.backend or "jax",
                 out=out,
                 overwrite=options.overwrite,
                 **how,

@@ -78,7 +78,12 @@ def fit_options(base: Config) -> type:
             base.preset,
             "Named config that the other options change.",
         ),
-        option("backend", Literal["jax", "torch"], "jax", "torch is the reference."),
+        option(
+            "backend",
+            Literal["jax", "torch"] | None,
+            None,
+            "Who computes; torch is the reference. Left out: jax.",
+        ),
         option(
             "size",
             str | None,
@@ -163,7 +168,7 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "size", "out", "config"):
+        for name in ("image", "size", "out", "config", "backend"):
             if getattr(options, name) is not None:
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",

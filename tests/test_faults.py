@@ -323,6 +323,7 @@ def test_a_config_that_is_no_file(path, fit_py, tmp_path, no_jax):
         (("--sigma", "nan"), 2, "sigma"),
         (("--resume", "nope"), 4, "nope"),
         (("--resume", "run", "cat.png"), 2, "image"),
+        (("--resume", "run", "--backend", "torch"), 2, "backend"),
         (("--preset", "cnn", "--config", "c.json"), 2, "--preset"),
         # What cannot fit is refused by its estimate, with a way out.
         (("--hidden-features", 60_000, 60_000), 7, "--hidden-features"),

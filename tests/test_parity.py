@@ -42,7 +42,7 @@ CONFIGS = {
     "cnn": preset("cnn").replace(hidden_features=(16, 18), matmul_precision="float32"),
 }
 SIZE = (40, 56)
-ULP = 2.0**-24  # half an ulp of 1: the relative error of one float32 rounding
+ROUNDING = 2.0**-24  # the largest relative error of one float32 rounding
 
 
 @pytest.fixture(autouse=True)
@@ -82,27 +82,32 @@ def target(levels):
     return (torch.from_numpy(levels) / 256).numpy()
 
 
+def by(size):
+    return f"{size[0]}x{size[1]}"
+
+
 # Coordinates and encodings
 
 
-@pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 56), (301, 7), (3, 1000)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (224, 224), (40, 56), (301, 7), (3, 1000)], ids=by
+)
 def test_the_pixel_grid_is_bit_equal(size):
     theirs = encodings.pixel_grid(*size).numpy()
     np.testing.assert_array_equal(coordinates.pixel_grid(*size), theirs)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 57), (300, 11)])
+@pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 57), (300, 11)], ids=by)
 def test_the_cnn_sees_raw_pixel_indices(size):
-    target = np.zeros((*size, 3), np.float32)
-    plan = make_plan(CONFIGS["cnn"], *target.shape)
-    ours = make_data(plan, {"params": {}}, target).inputs
+    plan = make_plan(CONFIGS["cnn"], height=size[0], width=size[1], channels=3)
+    ours = make_data(plan, {"params": {}}, np.zeros((*size, 3), np.float32)).inputs
     theirs = encodings.pixel_indices(*size).permute(1, 2, 0).numpy()
     # JAX multiplies the coordinates by the size again: two roundings.
-    np.testing.assert_allclose(ours, theirs, rtol=2 * ULP)
+    np.testing.assert_allclose(ours, theirs, rtol=2 * ROUNDING)
     np.testing.assert_array_equal(np.rint(ours), theirs)
 
 
-@pytest.mark.parametrize("size", [(224, 224), (40, 56), (301, 7), (1, 90)])
+@pytest.mark.parametrize("size", [(224, 224), (40, 56), (301, 7), (1, 90)], ids=by)
 def test_encodings_of_the_same_frequencies_agree(size):
     frequencies = 10 * np.random.default_rng(0).standard_normal((2, 64), np.float32)
     grid = coordinates.pixel_grid(*size)
@@ -113,7 +118,7 @@ def test_encodings_of_the_same_frequencies_agree(size):
     # On each side: two products, a sum, 2 pi and its product, five roundings of at
     # most 2 pi (|x0 b0| + |x1 b1|), fused or not; then one or two of the sine's.
     largest = 2 * np.pi * (grid.astype(float) @ np.abs(frequencies).astype(float))
-    tolerance = 2 * ULP * (5 * np.concatenate([largest, largest], -1) + 2)
+    tolerance = 2 * ROUNDING * (5 * np.concatenate([largest, largest], -1) + 2)
     assert theirs.shape == (*size, 128)
     assert (
         np.abs(np.asarray(ours, float) - theirs.double().numpy()) <= tolerance
@@ -126,7 +131,9 @@ def test_the_basic_encoding_agrees():
     ours = jax.jit(jax_encodings.fourier_features)(grid, identity)
     theirs = encodings.encode("basic", encodings.pixel_grid(*SIZE))
     # As above, with phases below 2 pi.
-    np.testing.assert_allclose(ours, theirs.numpy(), atol=2 * ULP * (5 * 2 * np.pi + 2))
+    np.testing.assert_allclose(
+        ours, theirs.numpy(), atol=2 * ROUNDING * (5 * 2 * np.pi + 2)
+    )
 
 
 # Initial distributions
@@ -163,7 +170,7 @@ def test_every_layer_starts_uniform_within_the_bound(network, draws):
         bound = math.prod(kernel.shape[1:-1]) ** -0.5
         spread, count = np.abs(leaf).max() / bound, leaf.size
         # The largest of n uniform numbers falls below 1 - 10/n once in e^10.
-        assert 1 - 10 / count < spread <= 1 + 2 * ULP, name
+        assert 1 - 10 / count < spread <= 1 + 2 * ROUNDING, name
         # The variance of n uniform numbers is off by sqrt(0.8/n): five times that.
         assert 3 * leaf.var() / bound**2 == pytest.approx(
             1, abs=5 * math.sqrt(0.8 / count)
@@ -243,7 +250,7 @@ def assert_close(ours, theirs):
     apart = {
         name: deviation.relative
         for name, deviation in parity.deviations(ours, theirs).items()
-        if deviation.relative > TOLERANCES[name.partition("/")[0]]
+        if not deviation.relative <= TOLERANCES[name.partition("/")[0]]  # NaN too
     }
     assert not apart
 
@@ -287,9 +294,9 @@ STEPS = {
 def test_steps_of_sgd_agree(case, target):
     trainers = parity.twins(STEPS[case], target)
     start = trainers[0].parameters()
-    # Of the way a leaf has come: one hidden unit on the other side of zero for one
-    # pixel (see the gradients), and how such a difference grows over the steps.
-    tolerances = {1: 1e-3, 10: 1e-3, 100: 2e-2}
+    # Of the way a leaf has come: at the first step as the gradients; then a hidden unit
+    # that is on in one back end only sends the two ways apart, tenfold and fiftyfold.
+    tolerances = {1: 1e-3, 10: 1e-2, 100: 5e-2}
     found = [parity.after_steps(trainer, list(tolerances)) for trainer in trainers]
     for (steps, tolerance), ours, theirs in zip(
         tolerances.items(), *found, strict=True
@@ -301,7 +308,7 @@ def test_steps_of_sgd_agree(case, target):
                 way = np.abs(ours[name] - start[name]).max()
                 # And two roundings a step of the parameter itself, which add up as a
                 # random walk.
-                rounding = 4 * ULP * math.sqrt(steps) * np.abs(ours[name]).max()
+                rounding = 4 * ROUNDING * math.sqrt(steps) * np.abs(ours[name]).max()
                 assert difference <= tolerance * way + rounding, (steps, name)
 
 
@@ -365,7 +372,9 @@ def test_independent_draws_end_at_a_comparable_psnr(config):
     assert comparable(mean_psnr(jax_fit, config), mean_psnr(torch_fit, config))
 
 
-@pytest.mark.parametrize("change", [{"sigma": 2.5}, {"momentum": 0.0}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"sigma": 2.5}, {"momentum": 0.0}], ids=["sigma", "momentum"]
+)
 def test_another_system_is_called_different(change):
     other = mean_psnr(torch_fit, SMALL.replace(**change))
     assert not comparable(mean_psnr(jax_fit, SMALL), other)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,44 +153,50 @@ MUTATIONS = (
 )
 
 
-def first_failure(mutation: Mutation | None) -> str:
-    """The parity test that first fails with a fault in place, or NOT_CAUGHT.
+def first_failures() -> Iterator[tuple[Mutation, str]]:
+    """Each fault, and the parity test that first fails with it, or NOT_CAUGHT.
 
-    Without a fault, the copy itself is tried. Raises RuntimeError if the text to be
-    replaced is not there exactly once, or if the tests end in anything but a verdict.
+    All are tried in one copy, taken at the start. Raises RuntimeError where the copy
+    itself does not pass, the text to be replaced is not there exactly once, or the
+    tests end in anything but a verdict.
     """
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name).resolve()
         for part in COPIED:
             if (ROOT / part).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
+                ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / part, copy / part, ignore=ignored)
             else:
                 shutil.copy(ROOT / part, copy / part)
-        if mutation is not None:
+        _check_imports(copy)
+        if (found := _first_failure(copy)) != NOT_CAUGHT:
+            raise RuntimeError(f"without any fault, {found} fails")
+        for mutation in MUTATIONS:
             path = copy / mutation.file
             text = path.read_text(encoding="utf-8")
-            if text.count(mutation.old) != 1:
+            if (count := text.count(mutation.old)) != 1:
                 raise RuntimeError(
                     f"{mutation.name}: {mutation.file} has {mutation.old!r} "
-                    f"{text.count(mutation.old)} times, not once"
+                    f"{count} times, not once"
                 )
-            mutated = text.replace(mutation.old, mutation.new)
-            path.write_text(mutated, encoding="utf-8")
-        _check_imports(copy)
-        options = ["-x", "-q", "-p", "no:cacheprovider", TESTS]
-        done = _python(copy, "-m", "pytest", *options)
-        if done.returncode == 0:
-            return NOT_CAUGHT
-        # An error is no verdict: only a failed test counts.
-        failed = re.search(rf"^FAILED {TESTS}::(.+?)(?: - |$)", done.stdout, re.M)
-        if done.returncode != 1 or failed is None:
-            raise RuntimeError(f"the tests ended without a verdict:\n{done.stdout}")
-        return failed[1]
+            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+            yield mutation, _first_failure(copy)
+            path.write_text(text, encoding="utf-8")
+
+
+def _first_failure(copy: Path) -> str:
+    done = _python(copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", TESTS)
+    if done.returncode == 0:
+        return NOT_CAUGHT
+    # An error is no verdict: only a failed test counts.
+    failed = re.search(rf"^FAILED {TESTS}::(.+?)(?: - |$)", done.stdout, re.M)
+    if done.returncode != 1 or failed is None:
+        raise RuntimeError(f"the tests ended without a verdict:\n{done.stdout}")
+    return failed[1]
 
 
 def _check_imports(copy: Path) -> None:
-    """Raise RuntimeError unless Python there imports the copy, not what is installed."""
+    """Raise RuntimeError unless what Python imports there is the copy."""
     program = "import jax_inr, torch_ref; print(jax_inr.__file__, torch_ref.__file__)"
     done = _python(copy, "-c", program)
     expected = [str(copy / name / "__init__.py") for name in ("jax_inr", "torch_ref")]
@@ -198,10 +205,12 @@ def _check_imports(copy: Path) -> None:
 
 
 def _python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # No bytecode: that of a fault must never serve for the source without it.
+    changes = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
+        env={**os.environ, **changes},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

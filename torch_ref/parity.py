@@ -1,22 +1,29 @@
 """Both back ends on the same numbers, and how far apart they come out.
 
 What a back end computes is given as named arrays in Flax layout, so that one can be
-held against the other leaf by leaf. This and what is built on it are the only modules
-of torch_ref that import JAX, and only when called.
+held against the other leaf by leaf. The only module of torch_ref that imports JAX, and
+only when called.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from jax_inr.config import Config
-from jax_inr.loop import Trainer
+from jax_inr.images import sample_image
+from jax_inr.loop import Trainer, run
+from jax_inr.presets import preset
+from jax_inr.signals import SignalGuard
 from torch_ref import convert
 from torch_ref.encodings import channels_last
-from torch_ref.training import TorchTrainer, make_trainer
+from torch_ref.training import TorchTrainer, make_trainer, train_step
 
 Numbers = dict[str, np.ndarray]
+
+STEPS_IN_A_TURN = 5
 
 
 def twins(
@@ -122,5 +129,85 @@ def deviations(ours: Numbers, theirs: Numbers) -> dict[str, Deviation]:
         if a.shape != b.shape:
             raise ValueError(f"{name} is {a.shape} against {b.shape}")
         absolute = float(np.abs(a - b).max())
-        found[name] = Deviation(absolute, absolute / float(np.abs(a).max()))
+        largest = max(np.abs(a).max(), np.finfo(np.float32).tiny)
+        found[name] = Deviation(absolute, float(absolute / largest))
     return found
+
+
+# What the report measures on the sample cat
+
+
+def sample_target(config: Config, size: int = 224) -> np.ndarray:
+    """The sample cat as the config's fit is held to it, (size, size, 3)."""
+    return sample_image(size).image * np.float32(255 / config.rgb_max)
+
+
+def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, Any]:
+    """Deviations of a preset from the same weights: before any step, and after some."""
+    config = preset(name)
+    target = sample_target(config, size)
+    trainers = twins(config, target)
+    start = trainers[0].parameters()
+    ours = jax_numbers(config, start, target)
+    theirs = torch_numbers(config, start, target)
+    after = [after_steps(trainer, counts) for trainer in trainers]
+    return {
+        "size": size,
+        "devices": [str(trainer.device) for trainer in trainers],
+        "start": deviations(ours, theirs),
+        "after": {
+            count: deviations(*pair)
+            for count, *pair in zip(counts, *after, strict=True)
+        },
+    }
+
+
+def run_fit(
+    backend: str, config: Config, start: Numbers | None
+) -> tuple[list[dict[str, Any]], Numbers]:
+    """A fit of the sample cat: its evaluations, and the tensors it started from.
+
+    `start` is where torch starts; None stands for the config's own draw.
+    """
+    from jax_inr import fitting
+
+    target = sample_target(config)
+    if start is None:
+        trainer = fitting.make_trainer(backend, config, target, "auto")
+    else:
+        trainer = start_from(start, config, target, "auto")
+    start = trainer.parameters()
+    trainer.compile()
+
+    def show(row: dict[str, Any]) -> None:
+        print(f"{backend}: step {row['step']}, {row['psnr_db']:.2f} dB", flush=True)
+
+    # The guard is not entered: an interrupt ends the report as it would any script.
+    return run(trainer, config, target, SignalGuard(), on_row=show).rows, start
+
+
+def time_layouts(turns: int) -> dict[str, Any]:
+    """Seconds a step with the encoding as permuted view and contiguous, in turns."""
+    config = preset("optimized")
+    trainer = make_trainer(config, sample_target(config))
+    contiguous = trainer.features
+    view = contiguous.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    assert contiguous.is_contiguous() and not view.is_contiguous()
+    seconds: dict[str, list[float]] = {"view": [], "contiguous": []}
+    with trainer.computing():
+        for turn in range(-1, turns):  # the first is the warm-up
+            for name, features in (("view", view), ("contiguous", contiguous)):
+                start = time.perf_counter()
+                for _ in range(STEPS_IN_A_TURN):
+                    parts = (trainer.model, trainer.loss_fn, trainer.opt)
+                    train_step(*parts, features, trainer.target)
+                if trainer.device.type == "cuda":
+                    torch.cuda.synchronize()
+                if turn >= 0:
+                    passed = time.perf_counter() - start
+                    seconds[name].append(passed / STEPS_IN_A_TURN)
+    return {
+        "seconds": seconds,
+        "device": str(trainer.device),
+        "threads": torch.get_num_threads(),
+    }
