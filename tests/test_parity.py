@@ -235,7 +235,7 @@ def test_a_fits_pooled_psnr_is_that_of_the_notebooks_loop(backend, levels, targe
 TOLERANCES = {
     # Phases reach about 400, where five roundings on each side are 2.4e-4.
     "encoding": 3e-4,
-    # Features that far apart are rare, and sums of up to 216 products round 2e-7 off;
+    # Features that far apart are rare, and sums of up to 162 products round 2e-7 off;
     # the sigmoid's slope is at most 1/4.
     "prediction": 1e-5,
     # A mean of 6720 squares of the above.
@@ -302,6 +302,7 @@ def test_steps_of_sgd_agree(case, target):
         tolerances.items(), *found, strict=True
     ):
         assert ours["losses"].shape == (steps,)
+        # Parameters 1e-3 apart with no direction in common: 1e-5 of a loss at most.
         np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
         for name, (difference, _) in parity.deviations(ours, theirs).items():
             if name != "losses":

@@ -119,13 +119,13 @@ class Deviation(NamedTuple):
     relative: float  # over the largest magnitude of the first
 
 
-def deviations(ours: Numbers, theirs: Numbers) -> dict[str, Deviation]:
+def deviations(first: Numbers, second: Numbers) -> dict[str, Deviation]:
     """The deviation of every leaf; a ValueError names a leaf that does not match."""
     found = {}
-    for name in (*ours, *theirs):
-        if name not in ours or name not in theirs:
+    for name in (*first, *second):
+        if name not in first or name not in second:
             raise ValueError(f"{name} is on one side only")
-        a, b = (np.asarray(side[name], np.float64) for side in (ours, theirs))
+        a, b = (np.asarray(side[name], np.float64) for side in (first, second))
         if a.shape != b.shape:
             raise ValueError(f"{name} is {a.shape} against {b.shape}")
         absolute = float(np.abs(a - b).max())
@@ -143,23 +143,33 @@ def sample_target(config: Config, size: int = 224) -> np.ndarray:
 
 
 def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, Any]:
-    """Deviations of a preset from the same weights: before any step, and after some."""
+    """How far JAX comes from torch with a preset, and torch from itself, `nudged`.
+
+    Both are lists of deviations: before any step, then after these numbers of steps.
+    """
     config = preset(name)
     target = sample_target(config, size)
-    trainers = twins(config, target)
-    start = trainers[0].parameters()
-    ours = jax_numbers(config, start, target)
-    theirs = torch_numbers(config, start, target)
-    after = [after_steps(trainer, counts) for trainer in trainers]
+    jax_trainer, torch_trainer = twins(config, target)
+    start = jax_trainer.parameters()
+    theirs = [torch_numbers(config, start, target)]
+    theirs += after_steps(torch_trainer, counts)
+    ours = [jax_numbers(config, start, target), *after_steps(jax_trainer, counts)]
+    start = nudged(start)
+    itself = [torch_numbers(config, start, target)]
+    itself += after_steps(start_from(start, config, target, "auto"), counts)
     return {
         "size": size,
-        "devices": [str(trainer.device) for trainer in trainers],
-        "start": deviations(ours, theirs),
-        "after": {
-            count: deviations(*pair)
-            for count, *pair in zip(counts, *after, strict=True)
-        },
+        "devices": {"JAX": str(jax_trainer.device), "torch": str(torch_trainer.device)},
+        "counts": [0, *counts],
+        "jax": list(map(deviations, theirs, ours)),
+        "nudged": list(map(deviations, theirs, itself)),
     }
+
+
+def nudged(tensors: Mapping[str, np.ndarray]) -> Numbers:
+    """Every number moved to the next float32, up or down: the least that can differ."""
+    rng, ways = np.random.default_rng(0), np.float32([-np.inf, np.inf])
+    return {n: np.nextafter(x, rng.choice(ways, x.shape)) for n, x in tensors.items()}
 
 
 def run_fit(
