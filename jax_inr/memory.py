@@ -17,7 +17,7 @@ from jax_inr.errors import DeviceError
 # The most that features of all pixels may take before they are computed anew.
 MAX_FEATURE_BYTES = 1 << 30
 # Pixels whose activations a full-batch step of JAX holds at a time on a CPU.
-CPU_TILE_PIXELS = 1 << 11
+CPU_TILE_PIXELS = 1 << 10
 # Copies of the parameters: themselves, gradient, momentum, update, the host's last
 # good state and the one that is being checked.
 PARAMETER_COPIES = 6

@@ -240,9 +240,10 @@ TOLERANCES = {
     "prediction": 1e-5,
     # A mean of 6720 squares of the above.
     "loss": 1e-5,
-    # A hidden unit within rounding of zero may be on in one back end only, and adds or
-    # lacks one of 2240 pixels: 4.5e-4 of a gradient.
-    "gradient": 1e-3,
+    # A hidden unit within rounding of zero may be on in one back end only: one of 2240
+    # pixels, 4.5e-4 of a gradient, and more where the others cancel. Torch comes up to
+    # 1.7e-3 from itself when its weights are moved by one rounding.
+    "gradient": 5e-3,
 }
 
 
@@ -258,7 +259,7 @@ def assert_close(ours, theirs):
 @pytest.mark.parametrize("network", CONFIGS)
 def test_outputs_loss_and_every_gradient_agree(network, target):
     config = CONFIGS[network]
-    tensors = fitting.make_trainer("jax", config, target, "auto").parameters()
+    tensors = training.make_trainer(config, target).parameters()
     ours = parity.jax_numbers(config, tensors, target)
     theirs = parity.torch_numbers(config, tensors, target)
     assert len(ours) == 3 + 2 * (len(config.hidden_features) + 1)
@@ -268,7 +269,7 @@ def test_outputs_loss_and_every_gradient_agree(network, target):
 def test_a_transposed_square_kernel_would_be_seen(target):
     """The comparison tells a fault from rounding also where shapes still match."""
     config = CONFIGS["mlp"].replace(hidden_features=(64, 64))
-    tensors = fitting.make_trainer("jax", config, target, "auto").parameters()
+    tensors = training.make_trainer(config, target).parameters()
     ours = parity.jax_numbers(config, tensors, target)
     kernel = tensors["params/dense_1/kernel"]
     tensors["params/dense_1/kernel"] = np.ascontiguousarray(kernel.T)
@@ -294,15 +295,15 @@ STEPS = {
 def test_steps_of_sgd_agree(case, target):
     trainers = parity.twins(STEPS[case], target)
     start = trainers[0].parameters()
-    # Of the way a leaf has come: at the first step as the gradients; then a hidden unit
-    # that is on in one back end only sends the two ways apart, tenfold and fiftyfold.
-    tolerances = {1: 1e-3, 10: 1e-2, 100: 5e-2}
+    # Of the way a leaf has come: at the first step as the gradients, and then the two
+    # ways part. Torch with moved weights comes to 1.7e-3, 1.6e-3, 6.5e-3 from itself.
+    tolerances = {1: 5e-3, 10: 1e-2, 100: 5e-2}
     found = [parity.after_steps(trainer, list(tolerances)) for trainer in trainers]
     for (steps, tolerance), ours, theirs in zip(
         tolerances.items(), *found, strict=True
     ):
         assert ours["losses"].shape == (steps,)
-        # Parameters 1e-3 apart with no direction in common: 1e-5 of a loss at most.
+        # Torch with moved weights comes to 2e-5.
         np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
         for name, (difference, _) in parity.deviations(ours, theirs).items():
             if name != "losses":
@@ -410,16 +411,15 @@ def test_shapes_that_differ_are_named_on_both_sides(target):
     wide = config.replace(hidden_features=(32, 65))
     header = {"config": config.to_dict(), "height": SIZE[0], "width": SIZE[1]}
     header |= {"channels": 3, "step": 0}
-    for backend in ("jax", "torch"):
-        tensors = fitting.make_trainer(backend, wide, target, "cpu").parameters()
-        for load in (
-            lambda tensors: parity.start_from(tensors, config, target, "cpu"),
-            lambda tensors: ImageField.from_tensors(tensors, header),
-        ):
-            with pytest.raises(CheckpointError) as error:
-                load(tensors)
-            for word in ("params/dense_1/", "65", "64"):
-                assert word in str(error.value)
+    tensors = training.make_trainer(wide, target, "cpu").parameters()
+    for load in (
+        lambda: parity.start_from(tensors, config, target, "cpu"),
+        lambda: ImageField.from_tensors(tensors, header),
+    ):
+        with pytest.raises(CheckpointError) as error:
+            load()
+        for word in ("params/dense_1/", "65", "64"):
+            assert word in str(error.value)
 
 
 def test_a_network_that_the_other_side_lacks_is_named(target):

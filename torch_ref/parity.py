@@ -69,10 +69,16 @@ def jax_numbers(
     like = jax.eval_shape(plan.model.init, jax.random.key(0))
     variables = unflatten_like(like, dict(tensors))
     inputs, targets = make_data(plan, variables, target)
-    loss, gradient = jax.jit(jax.value_and_grad(plan.loss))(
+
+    @jax.jit
+    def numbers(params: Any, constants: Any, *data: Any) -> Any:
+        variables = {"params": params, "constants": constants}
+        prediction = plan.model.colours(variables, data[0])
+        return prediction, jax.value_and_grad(plan.loss)(params, constants, *data)
+
+    prediction, (loss, gradient) = numbers(
         variables["params"], variables["constants"], inputs, targets
     )
-    prediction = jax.jit(plan.model.colours)(variables, inputs)
     size = target.shape[:2]
     return {
         "encoding": np.asarray(inputs).reshape(*size, -1),
@@ -168,7 +174,7 @@ def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, 
 
 def nudged(tensors: Mapping[str, np.ndarray]) -> Numbers:
     """Every number moved to the next float32, up or down: the least that can differ."""
-    rng, ways = np.random.default_rng(0), np.float32([-np.inf, np.inf])
+    rng, ways = np.random.default_rng(0), np.array([-np.inf, np.inf], np.float32)
     return {n: np.nextafter(x, rng.choice(ways, x.shape)) for n, x in tensors.items()}
 
 

@@ -70,32 +70,49 @@ def alone(function: Callable, *arguments: Any) -> Any:
 def write_deviations(measured: Json) -> str:
     parts = [
         "Both back ends start from the same B and weights, float32 throughout. A "
-        "difference is the largest over all elements; its share is that over the "
-        "largest magnitude among them."
+        "difference is the largest over all elements, a share is that over the largest "
+        "magnitude among them. The last column is the yardstick: torch against itself, "
+        "every number of B and of the weights moved to the next float32."
     ]
     for name, result in measured.items():
-        lines = ["| what | largest difference | share |", "|---|---|---|"]
-
-        def add(what: str, deviation: list[float], lines: list[str] = lines) -> None:
-            lines.append(f"| {what} | {deviation[0]:.1e} | {deviation[1]:.1e} |")
-
-        for leaf, deviation in result["start"].items():
-            kind, _, rest = leaf.partition("/")
-            add(f"{kind} of `{rest}`" if rest else kind, deviation)
-        for count, found in result["after"].items():
-            found = dict(found)
-            add(f"losses of {count} steps", found.pop("losses"))
-            worst = max(found, key=lambda leaf: found[leaf][1])
-            leaf = worst.removeprefix("params/")
-            add(f"parameters after {count} steps, most in `{leaf}`", found[worst])
-        size = result["size"]
-        devices = " and ".join(result["devices"])
+        table = [
+            "| what | JAX against torch | share | torch, nudged: share |",
+            "|---|---|---|---|",
+        ]
+        shares = (0.0, 0.0)
+        sides = (result["counts"], result["jax"], result["nudged"])
+        for count, jax, torch in zip(*sides, strict=True):
+            steps = "1 step" if count == 1 else f"{count} steps"
+            for what, leaves in _groups(list(jax), steps).items():
+                absolute = max(jax[leaf][0] for leaf in leaves)
+                shares = tuple(max(s[leaf][1] for leaf in leaves) for s in (jax, torch))
+                table.append(
+                    f"| {what} | {absolute:.1e} | {shares[0]:.1e} | {shares[1]:.1e} |"
+                )
+        apart = "no further" if shares[0] <= 3 * shares[1] else "**further**"
+        devices = ", ".join(f"{who} on {it}" for who, it in result["devices"].items())
         parts += [
-            f"### `{name}`, {size}x{size} pixels",
-            "\n".join(lines),
-            f"JAX on {devices}.".replace(" and ", ", torch on "),
+            f"### `{name}`, {result['size']}x{result['size']} pixels",
+            "\n".join(table),
+            f"After {result['counts'][-1]} steps the back ends are {apart} apart than "
+            f"torch is from itself after a nudge, within a factor of 3 ({devices}).",
         ]
     return "\n\n".join(parts)
+
+
+def _groups(leaves: Sequence[str], steps: str) -> dict[str, list[str]]:
+    """The lines of a table: what it says, and the leaves that the line is about."""
+    lines: dict[str, list[str]] = {}
+    for leaf in leaves:
+        kind, _, rest = leaf.partition("/")
+        if kind == "losses":
+            what = f"loss before each of {steps}"
+        elif kind == "params":
+            what = f"parameters after {steps}"
+        else:
+            what = f"{kind} of `{rest}`" if rest else kind
+        lines.setdefault(what, []).append(leaf)
+    return lines
 
 
 def write_runs(measured: Json) -> str:
