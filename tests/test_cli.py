@@ -99,7 +99,8 @@ def test_help_and_the_package_import_neither_framework():
     code = (
         "import contextlib, io, jax_inr, jax_inr.cli as c\n"
         "quiet = contextlib.redirect_stdout(io.StringIO())\n"
-        "with contextlib.suppress(SystemExit), quiet as out: c.main(['fit', '--help'])\n"
+        "with contextlib.suppress(SystemExit), quiet as out:\n"
+        "    c.main(['fit', '--help'])\n"
         "assert '--learning-rate' in out.getvalue()"
     )
     assert modules_after(code, "jax", "flax", "torch", "matplotlib") == [False] * 4
