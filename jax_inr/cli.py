@@ -112,6 +112,7 @@ def fit_command(argv: list[str]) -> int:
             "on_progress": display,
             "on_notice": notice,
             "save_every_seconds": options.checkpoint_seconds,
+            "film": options.film,
             "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
         }
         if out:

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_inr.config import Config
+from jax_inr.config import GRIDS, Config
 from jax_inr.errors import ConfigError
 from jax_inr.networks import Model, Variables
 
 Derivative = Literal["none", "gradient", "laplacian"]
 # Rec. 709: the brightness of a colour.
 LUMA = (0.2126, 0.7152, 0.0722)
-GRIDS = ("dense_grid", "hash_grid")
 
 
 def jacobian(
@@ -55,7 +54,7 @@ def gradient(
 def curvature(
     model: Model, variables: Variables, coords: Float[Array, "*n 2"]
 ) -> Float[Array, "*n c 2"]:
-    """The second derivative (..., c, 2) of every channel along each axis, units squared.
+    """The second derivative (..., c, 2) of every channel along each axis.
 
     One forward pass through another: two numbers a pixel, where a Hessian has four.
     """
@@ -72,7 +71,7 @@ def curvature(
 def laplacian(
     model: Model, variables: Variables, coords: Float[Array, "*n 2"]
 ) -> Float[Array, "*n c"]:
-    """The Laplacian (..., c) of every channel: the sum of the two second derivatives."""
+    """The Laplacian (..., c) of every channel: the sum of its second derivatives."""
     return jnp.sum(curvature(model, variables, coords), axis=-1)
 
 
@@ -90,7 +89,7 @@ def check_derivative(config: Config, kind: str) -> None:
         )
     if kind != "laplacian":
         return
-    relu = config.network == "mlp" and getattr(config, "activation", "relu") == "relu"
+    relu = config.network == "mlp" and config.activation == "relu"
     if relu or config.encoding in GRIDS:
         what = "of a ReLU network" if relu else f"under encoding {config.encoding}"
         raise ConfigError(

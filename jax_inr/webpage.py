@@ -9,13 +9,15 @@ import html
 import importlib.resources
 import io
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from jax_inr.encodings import basic_frequencies
+from jax_inr.config import GRIDS
+from jax_inr.encodings import basic_frequencies, positional_frequencies
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.images import to_uint8
 from jax_inr.reports import sizes
@@ -46,7 +48,7 @@ def to_html(
     """A self-contained page that draws the field at any zoom beside its pixels.
 
     Args:
-        field: of any network for one pixel but those with a grid encoding.
+        field: of any network for one pixel.
         title: of the page.
         image: (h, w, c) in [0, 1], the picture that was fitted; the field's own
             pixels where left out.
@@ -55,7 +57,7 @@ def to_html(
         ConfigError: the page cannot evaluate the field; the message says why.
         ImageError: the picture has another size than the field's.
     """
-    frequencies, layers = program(field)
+    encoding, layers = program(field)
     native = field.render()
     if image is None:
         image = native
@@ -67,7 +69,9 @@ def to_html(
         )
     halves = _halves_do(field, native)
     kind = "<f2" if halves else "<f4"
-    arrays = [frequencies.astype("<f4")]
+    grid = _grid(field)
+    # An error of phase is absolute: frequencies keep their digits.
+    arrays = [encoding.astype(kind if grid else "<f4")]
     for layer in layers:
         arrays += [layer.kernel.astype(kind), layer.bias.astype(kind)]
     data = b"".join(array.tobytes() for array in arrays)
@@ -81,7 +85,8 @@ def to_html(
         "channels": field.channels,
         "white": field.config.rgb_max / 255,
         "halves": halves,
-        "frequencies": frequencies.shape[1],
+        "frequencies": encoding.shape[-1],
+        "grid": grid,
         "layers": [
             {
                 "inputs": layer.kernel.shape[0],
@@ -105,10 +110,13 @@ def to_html(
 
 
 def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
-    """The field as frequencies (2, m), none for plain coordinates, and dense layers.
+    """The field as the numbers of its encoding, and dense layers.
+
+    The numbers are the frequencies (2, m), none for plain coordinates; or a grid's
+    tables, one after the other.
 
     Raises:
-        ConfigError: the network is no such thing, or too wide for a texture.
+        ConfigError: the network is no such thing, or too large for a texture.
     """
     config, tensors = field.config, flatten(field.variables)
     if config.network == "cnn":
@@ -116,12 +124,7 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
             "the page evaluates one pixel at a time, and the cnn sees a whole grid",
             "fit another network",
         )
-    if config.encoding in ("dense_grid", "hash_grid"):
-        raise ConfigError(
-            f"the page has no tables, which encoding {config.encoding} looks up",
-            "fit a Fourier encoding, or a network without encoding",
-        )
-    activation = getattr(config, "activation", "relu") if config.network == "mlp" else config.network
+    activation = config.activation if config.network == "mlp" else config.network
     omega_0 = float(tensors.get("constants/omega_0", 1.0))
     scale_0 = float(tensors.get("constants/scale_0", 1.0))
     names = [f"params/dense_{i}" for i in range(len(config.hidden_features) + 1)]
@@ -130,12 +133,13 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
         for name in names
     ]
     if config.network == "wire":
-        imaginary = [
-            (tensors.get(f"{name}/kernel_imag"), tensors.get(f"{name}/bias_imag"))
-            for name in names
-        ]
         layers = [
-            _complex(layer, *pair) for layer, pair in zip(layers, imaginary, strict=True)
+            _complex(
+                layer,
+                tensors.get(f"{name}/kernel_imag"),
+                tensors.get(f"{name}/bias_imag"),
+            )
+            for layer, name in zip(layers, names, strict=True)
         ]
         # The colour is the real part, the first of each pair.
         last = layers[-1]
@@ -154,32 +158,46 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
                 kernel=2 * first.kernel, bias=first.bias - first.kernel.sum(0)
             )
     widest = max(max(layer.kernel.shape) for layer in layers)
-    total = sum(layer.kernel.size for layer in layers)
+    encoding = _encoding(field, tensors)
+    total = encoding.size + sum(layer.kernel.size for layer in layers)
     if widest > MAX_WIDTH or total > MAX_NUMBERS:
         raise ConfigError(
             f"the page holds layers of up to {MAX_WIDTH} features and {MAX_NUMBERS} "
             f"numbers, and the field has {widest} and {total}",
             "fit a smaller network",
         )
-    return _frequencies(field, tensors), layers
+    return encoding, layers
 
 
-def _frequencies(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray:
-    match field.config.encoding:
+def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray:
+    config = field.config
+    match config.encoding:
         case "none":
             return np.zeros((2, 0), np.float32)
+        case "dense_grid" | "hash_grid":
+            tables = [tensors[f"params/grid_{i}"] for i in range(config.num_levels)]
+            return np.concatenate([table.ravel() for table in tables])
         case "basic":
             return np.asarray(basic_frequencies())
         case "positional":
-            from jax_inr.encodings import positional_frequencies
-
-            config = field.config
-            return np.asarray(
-                positional_frequencies(config.num_frequencies, config.octaves)
-            )
+            numbers = positional_frequencies(config.num_frequencies, config.octaves)
+            return np.asarray(numbers)
         case "trainable":
             return tensors["params/frequencies"]
     return tensors["constants/frequencies"]
+
+
+def _grid(field: "ImageField") -> dict[str, Any] | None:
+    """What the page has to know of a grid: cells, hash entries (or 0) and start."""
+    config = field.config
+    if config.encoding not in GRIDS:
+        return None
+    levels, start = [], 0
+    for cells in config.level_cells:
+        shape = config.level_shape(cells)
+        levels.append((cells, shape[0] if len(shape) == 2 else 0, start))
+        start += math.prod(shape)
+    return {"levels": levels, "count": start, "per": config.level_features}
 
 
 def _complex(
@@ -210,9 +228,9 @@ def _halves_do(field: "ImageField", native: np.ndarray) -> bool:
     import jax
 
     def rounded(path: Any, leaf: Any) -> Any:
-        # Frequencies and scales keep their digits: an error of phase is absolute.
-        keep = "dense" not in jax.tree_util.keystr(path)
-        return leaf if keep else leaf.astype("float16").astype("float32")
+        name = jax.tree_util.keystr(path)
+        is_weight = "dense" in name or "grid" in name
+        return leaf.astype("float16").astype("float32") if is_weight else leaf
 
     with np.errstate(over="ignore"):
         variables = jax.tree_util.tree_map_with_path(rounded, field.variables)
