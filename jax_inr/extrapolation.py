@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jax_inr.field import ImageField
 
 WINDOW: Window = (-1.0, -1.0, 2.0, 2.0)
-SIDE = 288  # pixels of a drawn field
+SIDE = 240  # pixels of a drawn field
 MEASURED = 32_768  # positions at which the period is measured
 DPI = 72
 # Float32 phases of some tens of turns are off by this much, in colours.
@@ -66,7 +66,7 @@ def measure(field: "ImageField") -> Measured:
 
 def figure(measured: list[Measured]) -> Figure:
     """The fields side by side over WINDOW, with the picture's own square framed."""
-    made = Figure(figsize=(4.2 * len(measured), 4.8), layout="constrained")
+    made = Figure(figsize=(3.5 * len(measured), 4.1), layout="constrained")
     axes = np.atleast_1d(made.subplots(1, len(measured)))
     for each, one in zip(axes, measured, strict=True):
         show(each, one.picture)
@@ -77,6 +77,6 @@ def figure(measured: list[Measured]) -> Figure:
         each.set_title(
             f"{one.name} encoding\n|field(x) - field(x + 1)|: rms {one.rms:.2g}, "
             f"max {one.largest:.2g}",
-            fontsize=11,
+            fontsize=9.5,
         )
     return made

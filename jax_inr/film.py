@@ -5,9 +5,12 @@ that memory does not grow and a resumed run goes on with the film; the film itse
 made of them at the end.
 """
 
+import contextlib
 import importlib.util
 import io
+import itertools
 import math
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,10 +20,11 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from jax_inr.errors import OutputError
 from jax_inr.images import to_uint8
 from jax_inr.metrics import psnr
 
-FRAMES_PER_DOUBLING = 4
+FRAMES_PER_DOUBLING = 3
 # Pixels of the longer side of a picture in the film.
 PANEL_SIDE = 256
 FRAME_SECONDS, LAST_SECONDS = 0.14, 2.5
@@ -34,11 +38,11 @@ class Frame(NamedTuple):
     step: int
     psnr_db: float
     fit: np.ndarray  # (h, w, c) uint8
-    error: np.ndarray  # (h, w, c) uint8, ERROR_GAIN times the absolute error
+    error: np.ndarray  # (h, w, c) uint8, ERROR_GAIN times the mean absolute error
 
 
 def next_frame(step: int) -> int:
-    """The first frame after more than `step` steps: 1, 2, 3, 4, 5, 6, 7, 8, 10, …"""
+    """The first frame after more than `step` steps: 1, 2, 3, 4, 5, 6, 8, 10, 13, …"""
     power = math.floor(FRAMES_PER_DOUBLING * math.log2(max(step, 1)))
     while (frame := round(2 ** (power / FRAMES_PER_DOUBLING))) <= step:
         power += 1
@@ -50,7 +54,8 @@ def encode_frame(step: int, shown: np.ndarray, target: np.ndarray) -> bytes:
 
     shown, target: (h, w, c), 1 is white. The PSNR is that of the whole pictures.
     """
-    error = ERROR_GAIN * np.abs(np.clip(shown, 0, 1) - target)
+    error = np.abs(np.clip(shown, 0, 1) - target).mean(axis=-1, keepdims=True)
+    error = np.broadcast_to(ERROR_GAIN * error, shown.shape)
     panels = np.concatenate([_reduced(shown), _reduced(error)], axis=1)
     about = PngInfo()
     about.add_text("step", str(step))
@@ -115,7 +120,7 @@ def drawn(frames: Iterable[Frame], caption: str) -> Iterator[np.ndarray]:
     curve.set(xlim=(0, max(*steps, 1) * 1.3), ylim=(min(finite) - 1, max(finite) + 1))
     curve.set_title("PSNR in dB, over steps", fontsize=10)
     curve.tick_params(labelsize=8)
-    ticks = [0, *(4**k for k in range(16) if 4**k <= max(steps))]
+    ticks = [0, *(8**k for k in range(11) if 8**k <= max(steps))]
     curve.set_xticks(ticks, [f"{tick}" for tick in ticks])
     curve.minorticks_off()
     curve.grid(alpha=0.3)
@@ -146,7 +151,7 @@ def to_webp(pictures: Iterable[np.ndarray], count: int) -> bytes:
         append_images=images,
         duration=durations if count > 1 else durations[0],
         loop=0,
-        quality=60,
+        quality=40,
         method=4,
     )
     return buffer.getvalue()
@@ -158,22 +163,40 @@ def has_mp4() -> bool:
 
 
 def to_mp4(pictures: Iterable[np.ndarray]) -> bytes:
-    """The pictures as H.264, which needs imageio-ffmpeg; the last stays a while."""
+    """The pictures as H.264, which needs imageio-ffmpeg; the last stays a while.
+
+    Raises:
+        OutputError: ffmpeg fails.
+    """
     import imageio_ffmpeg
 
+    pictures = iter(pictures)
+    first = next(pictures)
+    size = f"{first.shape[1]}x{first.shape[0]}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        writer, picture = None, None
-        for picture in pictures:
-            if writer is None:
-                size = picture.shape[1], picture.shape[0]
-                writer = imageio_ffmpeg.write_frames(
-                    str(path), size, fps=1 / FRAME_SECONDS, macro_block_size=2
+        # The package's own writer forks Python, which JAX warns of.
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo"]
+        command += ["-pix_fmt", "rgb24", "-s", size, "-r", str(1 / FRAME_SECONDS)]
+        command += ["-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p"]
+        command += ["-movflags", "+faststart", str(path)]
+        # A group of its own: Ctrl-C is for us.
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            assert process.stdin is not None and process.stderr is not None
+            with contextlib.suppress(BrokenPipeError):
+                last = first
+                for last in itertools.chain([first], pictures):
+                    process.stdin.write(last.tobytes())
+                process.stdin.write(
+                    last.tobytes() * round(LAST_SECONDS / FRAME_SECONDS)
                 )
-                writer.send(None)
-            writer.send(np.ascontiguousarray(picture))
-        assert writer is not None and picture is not None
-        for _ in range(round(LAST_SECONDS / FRAME_SECONDS)):
-            writer.send(np.ascontiguousarray(picture))
-        writer.close()
+                process.stdin.close()
+            errors = process.stderr.read().decode(errors="replace")
+        if process.returncode:
+            raise OutputError(f"ffmpeg cannot write film.mp4: {errors.strip()[:200]}")
         return path.read_bytes()

@@ -66,9 +66,9 @@ def test_a_kept_frame_is_fit_error_and_psnr(tmp_path, image, channels):
     mse = np.mean((shown - image).astype(np.float64) ** 2)
     assert frame.psnr_db == pytest.approx(-10 * math.log10(mse), abs=1e-3)
     np.testing.assert_allclose(frame.fit / 255, shown, atol=0.51 / 255)
-    np.testing.assert_allclose(
-        frame.error / 255, 5 * np.abs(shown - image), atol=0.51 / 255
-    )
+    error = 5 * np.abs(shown - image).mean(-1)
+    for channel in np.moveaxis(frame.error, -1, 0):
+        np.testing.assert_allclose(channel / 255, error, atol=0.51 / 255)
     path.write_bytes(path.read_bytes()[:-30])
     assert film.read_frame(path) is None
 
@@ -92,7 +92,7 @@ def test_a_film_changes_no_number(tmp_path, image, batch_size):
     rows = [[(r["step"], r["psnr_db"]) for r in f.rows] for f in (with_film, without)]
     assert rows[0] == rows[1]
     steps = frame_steps(tmp_path / "a")
-    assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 16, 19, 23, 27, 32, 37]
+    assert steps == [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 37]
     frames = opened(tmp_path / "a" / "film.webp")
     assert len(frames) == len(steps)
     # The fit's panel moves from a grey start; lossy, so by more than a little.
@@ -115,7 +115,7 @@ def test_a_resumed_run_goes_on_with_its_film(tmp_path, image, monkeypatch):
     with pytest.raises(Interrupted):
         fitting.fit(image, TINY, out=tmp_path / "run", film=True, on_progress=stop)
     assert not (tmp_path / "run" / "film.webp").exists()
-    assert 0 < len(frame_steps(tmp_path / "run")) < 18
+    assert 0 < len(frame_steps(tmp_path / "run")) < 15
     resumed = fitting.resume(tmp_path / "run")
     np.testing.assert_array_equal(resumed.prediction, whole.prediction)
     for path in (tmp_path / "whole" / "frames").iterdir():

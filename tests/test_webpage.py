@@ -42,8 +42,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SOFTWARE = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
+GAINS = {"plain": 30.0, "wire": 0.5, "dense grid": 25.0, "hash grid": 25.0}
+
+
 def field_of(config, channels=3, gain=6.0):
-    """A field with contrast: an untrained network is nearly grey."""
+    """A field with contrast: an untrained network is nearly grey, or wild."""
     variables = draw(make_model(config, HEIGHT, WIDTH, channels))
     variables = jax.tree.map(jnp.asarray, variables)
     last = f"dense_{len(config.hidden_features)}"
@@ -101,7 +104,7 @@ def levels(picture) -> np.ndarray:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_canvas_shows_what_render_gives(open_page, tmp_path, name):
-    field = field_of(CONFIGS[name])
+    field = field_of(CONFIGS[name], gain=GAINS.get(name, 6.0))
     field.to_html(tmp_path / "field.html")
     page = open_page(tmp_path / "field.html")
     assert page.evaluate("inr.failed") is None and not page.failures
@@ -150,7 +153,8 @@ def test_hands_pan_and_zoom(open_page, tmp_path):
     page.keyboard.press("h")  # what covers the canvas would take the pointer
 
     def shows(height, width, *window) -> bool:
-        picture = field.render(height, width, window)
+        top, left, bottom, right = map(float, window)
+        picture = field.render(height, width, (top, left, bottom, right))
         return np.abs(pixels(page) - levels(picture)).max() <= 2
 
     size = 3 * HEIGHT, 3 * WIDTH
@@ -174,7 +178,7 @@ def test_hands_pan_and_zoom(open_page, tmp_path):
     page.mouse.wheel(0, 1 / 0.0018 * -np.log(2))
     # The wheel keeps what is under the pointer, and comes as a whole number.
     assert (
-        np.abs(pixels(page) - levels(field.render(*size, (0.25, 0, 0.75, 0.5)))).max()
+        np.abs(pixels(page) - levels(field.render(*size, (0.25, 0.0, 0.75, 0.5)))).max()
         < 9
     )
 
@@ -206,8 +210,8 @@ def test_the_page_asks_nobody(open_page, tmp_path):
     pixels(page)
     asked = [url for url in page.asked if not url.startswith("data:")]
     assert asked == [path.as_uri()] and not page.failures
-    outside = re.sub(r"http://www\.w3\.org/\S*", "", path.read_text("utf-8"))
-    assert "http" not in outside and "//" not in re.sub(r"^\s*//.*|  ?// .*$", "", "")
+    # The one address in it is the name of SVG's language, or none.
+    assert set(re.findall(r"https?://\S+", path.read_text("utf-8"))) <= set()
 
 
 def test_the_address_names_a_window(open_page, tmp_path):
