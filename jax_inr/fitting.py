@@ -265,6 +265,7 @@ def _fit(
         header = {**about, **size, "channels": channels, "step": step}
         summary = {
             **reports.quality(outcome.prediction, image, config.rgb_max),
+            **reports.split_quality(outcome.prediction, image, config),
             "steps": step,
             **reports.sizes(tensors, height, width),
             "seconds": {"compile": compile_seconds, "fit": outcome.position.seconds},

@@ -16,6 +16,7 @@ from jax_inr.config import Config
 from jax_inr.errors import DivergedError
 from jax_inr.metrics import psnr_from_mse
 from jax_inr.signals import SignalGuard
+from jax_inr.splits import train_mask
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
 MAX_CHUNK_STEPS = 4096  # losses of one compiled chunk
@@ -170,13 +171,18 @@ def run(
     log = _Log(config, position or Position(), on_row)
     at = log.position
     at.step = trainer.step
+    # Nothing here sees a held-out pixel; without any, no copy is made.
+    trained: Any = ...
+    if config.train_pixels != "all":
+        trained = train_mask(config, *target.shape[:2])
+    target = target[trained]
     whole_picture = not config.batch_size or config.batch_size >= target[..., 0].size
     # A target is checked against the very parameters that are kept.
     losses_evaluate = whole_picture and config.target_psnr is None
     chunk_steps, saved_at = 1, time.monotonic()
     good = trainer.state()
     if at.step == 0 and not whole_picture:
-        at.first_mse = _mse(trainer.predict(), target)
+        at.first_mse = _mse(trainer.predict()[trained], target)
     while not (stopped := _why_stop(config, log, guard)):
         if time.monotonic() - saved_at >= save_every_seconds:
             save(at)
@@ -203,7 +209,7 @@ def run(
                 if log.due(step + offset):
                     log.record(step + offset, mse, mse)
         elif log.due(at.step):
-            mse = _mse(trainer.predict(), target)
+            mse = _mse(trainer.predict()[trained], target)
             at.seconds = seconds_before + time.perf_counter() - start
             log.record(at.step, mse, at.loss)
         rate = num_steps / elapsed
@@ -216,7 +222,7 @@ def run(
     interrupted = stopped.startswith("SIG")
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
-        log.record(at.step, _mse(prediction, target), at.loss)
+        log.record(at.step, _mse(prediction[trained], target), at.loss)
     return Outcome(stopped, interrupted, log.rows, prediction, at)
 
 
