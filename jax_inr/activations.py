@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from jax_inr.config import Config
 
-
 # Pi in three parts; a whole number of up to 16 bits times the first is exact.
 PI_PARTS = (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7)
 SIN_SERIES = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(1, 6))

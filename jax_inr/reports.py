@@ -15,7 +15,7 @@ from jax_inr.config import GRIDS, Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.images import Picture, encode_png
 from jax_inr.runs import RunFolder
-from jax_inr.splits import train_mask
+from jax_inr.splits import num_trained, train_mask
 
 PACKAGES = {
     "jax": ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"),
@@ -62,10 +62,10 @@ def split_quality(
     Both as `psnr_db` of `quality`, over the pixels that were trained on and over all
     the others.
     """
+    if num_trained(config, *image.shape[:2]) == image[..., 0].size:
+        return {}
     mask = train_mask(config, *image.shape[:2])
     target = image * (255 / config.rgb_max)
-    if mask.all():
-        return {}
     return {
         "train_psnr_db": float(metrics.psnr(prediction[mask], target[mask])),
         "heldout_psnr_db": float(metrics.psnr(prediction[~mask], target[~mask])),
