@@ -142,14 +142,9 @@ def bench_command(argv: list[str]) -> int:
     options = run_tyro(BenchOptions, argv, "bench")
     from jax_inr import benchmark
 
-    unknown = set(options.sections) - set(benchmark.SECTIONS)
-    if unknown:
-        raise ConfigError(
-            f"unknown section {', '.join(sorted(unknown))}",
-            f"sections: {', '.join(benchmark.SECTIONS)}",
-        )
+    benchmark.check_sections(options.sections)
     sections = options.sections or tuple(benchmark.SECTIONS)
-    benchmark.report(sections, options.turns, Path(options.out))
+    benchmark.report(sections, options.turns, Path(options.out), options.quick)
     print(f"written to {options.out}")
     return 0
 

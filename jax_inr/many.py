@@ -198,7 +198,7 @@ class _Fits:
         scale = np.float32(255 / base.rgb_max)
         targets = np.stack([pictures[index].image * scale for index in padded])
         self.good = np.ones(count, bool)
-        self._count, self._mesh = count, mesh
+        self._count, self._mesh, self._platform = count, mesh, platform
         self.shape = targets.shape[1:]
         self.trained = [train_index(config, *self.shape[:2]) for config in configs]
         targets = [
@@ -265,11 +265,22 @@ class _Fits:
         axes = self._data_axes
         inputs_spec = FITS if axes[0] == 0 else PartitionSpec()
         specs: Any = TrainData(inputs_spec, FITS, FITS)  # pyright: ignore
-        in_axes = (0, 0, axes, 0, None)
+        # A CPU's caches hold one fit: they take turns there, and share the cores by
+        # being on several devices. Elsewhere all step together.
+        in_turn = self._platform == "cpu"
 
-        def chunk(*arguments: Any) -> Any:
-            one = functools.partial(train_chunk, self.plan)
-            return jax.vmap(one, in_axes=in_axes)(*arguments)
+        def chunk(
+            states: Any, constants: Any, data: TrainData, keys: Any, num_steps: Any
+        ) -> Any:
+            def one(fit: Any) -> Any:
+                state, constant, key, own = fit
+                inputs = data.inputs if own.inputs is None else own.inputs
+                mine = own._replace(inputs=inputs)
+                return train_chunk(self.plan, state, constant, mine, key, num_steps)
+
+            own = data if axes.inputs == 0 else data._replace(inputs=None)  # pyright: ignore
+            fits = states, constants, keys, own
+            return jax.lax.map(one, fits) if in_turn else jax.vmap(one)(fits)
 
         sharded = jax.shard_map(
             chunk,

@@ -23,9 +23,11 @@ class BenchOptions:
     """Measure the speed of fits side by side."""
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Sections to run: steps, presets. Left out: all."""
+    """Sections to run: steps, race, parameters, kodak, many. Left out: all."""
     turns: int = 9
     """Turns of each contender."""
+    quick: bool = False
+    """A form of each section that ends within a minute."""
     out: str = "docs/performance.md"
     """Report to write; its .json beside it keeps every measurement."""
     debug: bool = False
