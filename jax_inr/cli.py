@@ -152,17 +152,19 @@ def bench_command(argv: list[str]) -> int:
 def read_picture(options: Any, config: Config) -> Any:
     """The picture that the options name, checked against an explicit batch size."""
     from jax_inr.images import load_image, sample_image
+    from jax_inr.splits import num_trained
 
     size = parse_size(options.size)
     if options.image is None:
         picture = sample_image(size=224 if size is None else size)
     else:
         picture = load_image(options.image, size=size, max_pixels=options.max_pixels)
-    pixels = picture.image[..., 0].size
+    pixels = num_trained(config, *picture.image.shape[:2])
     asked, usual = config.batch_size, preset_batch(options.preset)
     if asked is not None and asked != usual and asked > pixels:
+        whose = "picture has" if config.train_pixels == "all" else "fit is trained on"
         raise ConfigError(
-            f"batch_size is {asked}, but the picture has {pixels} pixels",
+            f"batch_size is {asked}, but the {whose} {pixels} pixels",
             "leave --batch-size out, or use None for all pixels",
         )
     return picture

@@ -101,9 +101,17 @@ def closing_table(summary: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     seconds, image = summary["seconds"], summary["image"]
     ssim = summary["ssim"]
+    split: tuple[tuple[str, str], ...] = ()
+    if "heldout_psnr_db" in summary:
+        trained, held_out = summary["train_psnr_db"], summary["heldout_psnr_db"]
+        split = (
+            ("PSNR of trained pixels", f"{trained:.2f} dB"),
+            ("PSNR of held-out pixels", f"{held_out:.2f} dB"),
+        )
     rows = (
         ("picture", f"{image['width']} x {image['height']} pixels"),
         ("PSNR", f"{summary['psnr_db']:.2f} dB"),
+        *split,
         ("PSNR of the 8-bit picture", f"{summary['psnr_8bit_db']:.2f} dB"),
         ("SSIM", "n/a (under 11 pixels)" if ssim is None else f"{ssim:.4f}"),
         ("steps", f"{summary['steps']} (ended by {summary['stopped']})"),
