@@ -27,6 +27,7 @@ from jax_inr.options import (
     run_tyro,
 )
 from jax_inr.presets import PRESETS
+from jax_inr.viewing import export_command, extrapolate_command, render_command
 
 # What is no bug either; any other exception is one, and shows its traceback.
 OTHERS = (OSError, MemoryError, ModuleNotFoundError)
@@ -38,7 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     streams.prepare()
     try:
-        commands = {"fit": fit_command, "bench": bench_command}
+        commands = {
+            "fit": fit_command,
+            "render": render_command,
+            "export": export_command,
+            "extrapolate": extrapolate_command,
+            "bench": bench_command,
+        }
         if argv[:1] in ([], ["-h"], ["--help"]):
             names = ",".join(commands)
             streams.Output().write(f"usage: jax-inr {{{names}}} --help\n")
@@ -105,6 +112,7 @@ def fit_command(argv: list[str]) -> int:
             "on_progress": display,
             "on_notice": notice,
             "save_every_seconds": options.checkpoint_seconds,
+            "film": options.film,
             "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
         }
         if out:

@@ -108,6 +108,12 @@ def fit_options(base: Config) -> type:
         option(
             "max_pixels", int, 50_000_000, "Refuse pictures of more pixels than this."
         ),
+        option(
+            "film",
+            bool,
+            False,
+            "Record the fit as film.webp, and film.mp4 if imageio-ffmpeg is installed.",
+        ),
         option("quiet", bool, False, "Print nothing but errors."),
         option("debug", bool, False, "Print the traceback of an error."),
     ]

@@ -88,6 +88,53 @@ class Display:
         )
 
 
+class Rows:
+    """Shows how much of a render is done while open: call it with each band's rows.
+
+    A live bar on a terminal, a plain line every few seconds elsewhere.
+    """
+
+    def __init__(self, console: Console, height: int, quiet: bool = False) -> None:
+        self.console = console
+        self._height, self._done = height, 0
+        self._live: RichProgress | None = None
+        self._silent = quiet
+        if not quiet and console.is_terminal:
+            self._live = RichProgress(
+                TextColumn("row"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._live.add_task("render", total=height)
+        self._start = time.monotonic()
+        self._next_line = self._start + PLAIN_SECONDS
+
+    def __enter__(self) -> "Rows":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], completed=self._done)
+        elif not self._silent and now >= self._next_line:
+            left = (now - self._start) * (self._height / self._done - 1)
+            self.console.print(
+                f"row {self._done}/{self._height}  {left:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
+            )
+            self._next_line = now + PLAIN_SECONDS
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
 def status(progress: Progress) -> str:
     """Loss, PSNR and speed in one short line."""
     return (

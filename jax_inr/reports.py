@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr import metrics
+from jax_inr import film, metrics
 from jax_inr.config import GRIDS, Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.images import Picture, encode_png
@@ -118,6 +118,19 @@ def write_figures(
     channels, titles = encoding_channels(config, tensors, *image.shape[:2])
     figure = plots.encoding(channels, titles, caption)
     folder.write("encoding.png", plots.png(figure))
+
+
+def write_film(folder: RunFolder, picture: Picture, config: Config, step: int) -> None:
+    """Write film.webp of the frames up to `step`, and film.mp4 where that is possible.
+
+    Frames that are damaged are left out.
+    """
+    paths = [path for at, path in folder.list_frames().items() if at <= step]
+    frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
+    caption = f"{Path(picture.path or 'picture').name} · {config.preset}"
+    folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))
+    if film.has_mp4():
+        folder.write("film.mp4", film.to_mp4(film.drawn(frames, caption)))
 
 
 def encoding_channels(
