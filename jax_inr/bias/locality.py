@@ -1,0 +1,151 @@
+"""Experiments on what the networks take for granted: place, neighbours, sharing."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_inr import metrics
+from jax_inr.bias.fits import (
+    ADAM,
+    Json,
+    Tell,
+    data_of,
+    draw,
+    inputs_of,
+    predictor,
+    select,
+    train_to,
+)
+from jax_inr.bias.forms import QUICK, Form
+from jax_inr.bias.spectra import networks
+from jax_inr.config import Config
+from jax_inr.coordinates import pixel_grid
+from jax_inr.networks import count_params
+from jax_inr.training import TrainData, make_plan
+
+# The narrow CNN in both forms: what is measured here follows from its shape.
+CNN = networks(QUICK)["cnn-adam"][0]
+SEES = 1e-4  # a colour differs from another where it does by more than this
+
+
+def translation(
+    name: str, form: Form, image: np.ndarray, seed: int, tell: Tell
+) -> Json:
+    """Refit a translated crop, and ask the fit for colours at translated positions.
+
+    Three fits side by side: a crop; the crop `shift` pixels further on, from the same
+    weights; the first crop again, from another draw of weights.
+    """
+    config = CNN if name == "cnn" else ADAM
+    shift, side = form.shift, form.crop
+    crops = np.stack([image[d : d + side, d : d + side] for d in (0, shift, 0)])
+    plan = make_plan(config, *crops[0].shape)
+    variables = select(draw(plan, seed, 2), [0, 0, 1])
+    data = data_of(plan, variables, crops)
+    trained = train_to(plan, variables, data, seed, form.crop_steps, tell)
+    predict = predictor(plan, crops[0].shape)
+    fit, refit, redrawn = predict(trained, data.inputs)
+    coords = pixel_grid(*crops[0].shape[:2])
+    slid = predict(trained, inputs_of(plan, trained, coords + shift / side))[0]
+    # What all of them show: the pixels of the first crop from `shift` on.
+    shared = fit[shift:, shift:]
+    apart = np.abs(slid[:-shift, :-shift] - shared).max(-1)
+    layers = len(config.hidden_features) + 1
+    inner = apart[layers:-layers, layers:-layers].max()
+    return {
+        "side": side,
+        "shift": shift,
+        "steps": form.crop_steps,
+        "layers": layers,
+        "psnr_db": float(metrics.psnr(fit, crops[0])),
+        "refit_psnr_db": float(metrics.psnr(refit, crops[1])),
+        "refit_db": float(metrics.psnr(refit[:-shift, :-shift], shared)),
+        "redrawn_db": float(metrics.psnr(redrawn[shift:, shift:], shared)),
+        "slid": apart,
+        "slid_inner": float(inner),
+        "slid_largest": float(apart.max()),
+    }
+
+
+def padding(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
+    """A CNN that sees the same number everywhere: what zero padding gives away.
+
+    arXiv 2001.08248 asks the same of networks that recognise.
+    """
+    crop = image[: form.crop, : form.crop]
+    plan = make_plan(CNN, *crop.shape)
+    variables = draw(plan, seed)
+    data = TrainData(jnp.ones((1, *crop.shape[:2], 2)), jnp.asarray(crop)[None])
+    trained = train_to(plan, variables, data, seed, form.crop_steps, tell)
+    fit = predictor(plan, crop.shape)(trained, data.inputs)[0]
+    middle = form.crop // 2
+    apart = np.abs(fit - fit[middle, middle]).max(-1)
+    mean = np.broadcast_to(crop.mean((0, 1)), crop.shape)
+    return {
+        "side": form.crop,
+        "steps": form.crop_steps,
+        "layers": len(CNN.hidden_features) + 1,
+        # Pixels from the border inwards that know where they are.
+        "reach": int(np.sum(apart[:middle, middle] > SEES)),
+        "apart": apart,
+        "psnr_db": float(metrics.psnr(fit, crop)),
+        "mean_psnr_db": float(metrics.psnr(mean, crop)),
+    }
+
+
+def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
+    """One network for all pixels, or one for each of grid x grid tiles.
+
+    All have the same B and together about as many parameters. They learn the pixels of
+    even row and column, a quarter, and are asked for those of odd row and column too.
+    """
+    side, channels = form.size // 8 * 8, image.shape[-1]
+    image, count = image[:side, :side], grid**2
+    config = ADAM.replace(hidden_features=_widths(ADAM, count, channels))
+    plan = make_plan(config, side, side, channels)
+    variables = draw(plan, seed, count)
+    shared = select(draw(make_plan(ADAM, 1, 1, 1), seed)["constants"], [0] * count)
+    variables = {**variables, "constants": shared}
+    coords = pixel_grid(side, side)
+
+    def tiles(array: np.ndarray) -> np.ndarray:
+        tile = len(array) // grid
+        cut = array.reshape(grid, tile, grid, tile, -1).swapaxes(1, 2)
+        return cut.reshape(count, tile**2, -1)
+
+    def part(first: int) -> TrainData:
+        pixels = slice(first, None, 2)
+        inputs = inputs_of(plan, variables, coords[pixels, pixels])
+        features = np.asarray(inputs[0]).reshape(side // 2, side // 2, -1)
+        return TrainData(
+            jnp.asarray(tiles(features)), jnp.asarray(tiles(image[pixels, pixels]))
+        )
+
+    seen, unseen = part(0), part(1)
+    trained = train_to(plan, variables, seen, seed, form.crop_steps, tell)
+    predict = predictor(plan, seen.targets.shape[1:])
+
+    def psnr_db(data: TrainData) -> float:
+        return float(metrics.psnr(predict(trained, data.inputs), np.array(data.targets)))
+
+    return {
+        "side": side,
+        "networks": count,
+        "widths": config.hidden_features,
+        "num_params": count_params(variables),
+        "steps": form.crop_steps,
+        "seen_db": psnr_db(seen),
+        "unseen_db": psnr_db(unseen),
+    }
+
+
+def _widths(config: Config, count: int, channels: int) -> tuple[int, int]:
+    """Widths (w, 2 w) at which `count` networks have the parameters of one (128, 256)."""
+
+    def num_params(w: int) -> int:
+        widths = (config.num_features, w, 2 * w, channels)
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairs)
+
+    most = num_params(config.hidden_features[0])
+    w = min(range(1, 129), key=lambda w: abs(count * num_params(w) - most))
+    return w, 2 * w
