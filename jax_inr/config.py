@@ -19,6 +19,37 @@ def _field(default: Any, doc: str, low: float = 0, high: float = math.inf, **kw)
     return dataclasses.field(default=default, metadata=metadata)
 
 
+Encoding = Literal[
+    "gaussian",
+    "basic",
+    "none",
+    "positional",
+    "periodic",
+    "trainable",
+    "dense_grid",
+    "hash_grid",
+]
+Network = Literal["mlp", "cnn", "siren", "finer", "gauss", "wire"]
+Optimizer = Literal[
+    "sgd",
+    "adam",
+    "muon",
+    "lbfgs",
+    "adabelief",
+    "adamax",
+    "adamw",
+    "adan",
+    "lamb",
+    "lion",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "yogi",
+]
+GRIDS = ("dense_grid", "hash_grid")
+MAX_PERIODIC_SIGMA = 256.0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides the numbers of a fit, and when it stops.
@@ -34,28 +65,46 @@ class Config:
     )
 
     # Encoding
-    encoding: Literal["gaussian", "basic", "none"] = _field(
-        "gaussian", "Features of a coordinate, arXiv 2006.10739."
-    )
+    encoding: Encoding = _field("gaussian", "Features of a coordinate.")
     num_frequencies: int = _field(
-        128, "Frequencies of the Gaussian encoding.", 1, 65_536
+        128, "Frequencies of a Fourier encoding.", 1, 65_536
     )
     sigma: float = _field(
-        10.0, "Standard deviation of the Gaussian frequencies.", 1e-6, 1e4
+        10.0, "Standard deviation of the frequencies drawn, in cycles.", 1e-6, 1e4
+    )
+    octaves: float = _field(
+        6.0, "Positional frequencies go up to 2**octaves - 1 cycles.", 1e-3, 30.0
+    )
+    num_levels: int = _field(4, "Levels of a grid encoding.", 1, 32)
+    level_features: int = _field(2, "Numbers at each node of a grid.", 1, 64)
+    coarsest: int = _field(16, "Cells an axis of the coarsest level.", 1, 65_536)
+    finest: int = _field(128, "Cells an axis of the finest level.", 1, 65_536)
+    log2_table_size: int = _field(
+        14, "A level of the hash grid holds 2**this nodes at most.", 1, 28
     )
 
     # Network
-    network: Literal["mlp", "cnn"] = _field(
-        "mlp", "One pixel at a time, or 3x3 convolutions over the whole grid."
+    network: Network = _field(
+        "mlp", "One pixel at a time; cnn: 3x3 convolutions over the whole grid."
+    )
+    activation: Literal["relu", "gelu"] = _field("relu", "Of the hidden layers of mlp.")
+    omega_0: float = _field(
+        30.0, "Frequency of the waves of siren, finer and wire.", 1e-3, 1e4
+    )
+    scale_0: float = _field(
+        10.0, "Inverse width of the bells of gauss and wire.", 1e-3, 1e4
     )
     hidden_features: tuple[int, ...] = _field(
         (128, 256), "Widths of the hidden layers.", 1, 65_536
     )
 
     # Optimizer
-    optimizer: Literal["sgd"] = _field("sgd", "How parameters follow the gradient.")
+    optimizer: Optimizer = _field("sgd", "How parameters follow the gradient.")
     learning_rate: float = _field(1.0, "Peak learning rate.", 1e-12, 1e6)
-    momentum: float = _field(0.9, "Momentum of SGD.", 0.0, 1.0 - 1e-6)
+    momentum: float = _field(0.9, "Momentum of sgd and muon.", 0.0, 1.0 - 1e-6)
+    beta2: float = _field(
+        0.999, "Decay of the squared gradients of adam, and of muon's.", 0.0, 1.0 - 1e-9
+    )
     schedule: Literal["constant", "cosine"] = _field(
         "constant", "Learning rate over the steps; cosine ends at zero."
     )
@@ -65,6 +114,9 @@ class Config:
     steps: int = _field(2000, "Optimizer steps.", 0, 10**9)
     batch_size: int | None = _field(
         None, "Pixels a step, drawn at random; None takes them all.", 1, 2**31 - 1
+    )
+    sampling: Literal["pixels", "lattice"] = _field(
+        "pixels", "A mini-batch is single pixels, or the crossings of rows and columns."
     )
     seed: int = _field(0, "Seed of frequencies, weights and batches.", 0, 2**32 - 1)
     matmul_precision: Literal["float32", "tf32", "bfloat16"] = _field(
@@ -83,29 +135,101 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
-        if self.network == "cnn":
-            if self.encoding != "none":
-                raise ConfigError(
-                    f"network cnn takes pixel indices, not encoding {self.encoding}",
-                    "use --encoding none, or --network mlp",
-                )
-            if self.batch_size:
-                raise ConfigError(
-                    "network cnn needs the whole grid at every step, "
-                    f"but batch_size is {self.batch_size}",
-                    "use --batch-size None, or --network mlp",
-                )
-            if self.matmul_precision == "bfloat16":
-                raise ConfigError(
-                    "network cnn has no bfloat16 form",
-                    "use --matmul-precision float32 or tf32",
-                )
+        for is_wrong, message, hint in self._conflicts():
+            if is_wrong:
+                raise ConfigError(message, hint)
+
+    def _conflicts(self) -> list[tuple[bool, str, str]]:
+        """What does not go together: whether it is so, the message, the way out."""
+        is_cnn, is_lbfgs = self.network == "cnn", self.optimizer == "lbfgs"
+        batch_size = f"batch_size is {self.batch_size}"
+        return [
+            (
+                is_cnn and self.encoding != "none",
+                f"network cnn takes pixel indices, not encoding {self.encoding}",
+                "use --encoding none, or --network mlp",
+            ),
+            (
+                is_cnn and self.batch_size is not None,
+                f"network cnn needs the whole grid at every step, but {batch_size}",
+                "use --batch-size None, or --network mlp",
+            ),
+            (
+                is_cnn and self.matmul_precision == "bfloat16",
+                "network cnn has no bfloat16 form",
+                "use --matmul-precision float32 or tf32",
+            ),
+            (
+                is_cnn and self.sampling != "pixels",
+                "network cnn takes no samples",
+                "use --sampling pixels, or --network mlp",
+            ),
+            (
+                is_cnn and self.optimizer == "muon",
+                "muon orthogonalises matrices, and the cnn's kernels are none",
+                "use --optimizer adam, or --network mlp",
+            ),
+            (
+                is_lbfgs and self.batch_size is not None,
+                f"lbfgs searches along lines of the whole loss, but {batch_size}",
+                "use --batch-size None, or --optimizer adam",
+            ),
+            (
+                is_lbfgs and (self.schedule != "constant" or self.warmup_steps > 0),
+                "lbfgs finds its own step lengths",
+                "use --schedule constant --warmup-steps 0, or --optimizer adam",
+            ),
+            (
+                self.encoding == "positional" and self.num_frequencies % 2 == 1,
+                "positional frequencies are shared by two axes, but num_frequencies "
+                f"is {self.num_frequencies}",
+                "use an even --num-frequencies",
+            ),
+            (
+                self.encoding == "periodic" and self.sigma > MAX_PERIODIC_SIGMA,
+                f"periodic frequencies are drawn from a lattice, and sigma {self.sigma}"
+                " makes it too large",
+                f"use --sigma {MAX_PERIODIC_SIGMA} or less, or --encoding gaussian",
+            ),
+            (
+                self.encoding in GRIDS and self.finest < self.coarsest,
+                f"finest is {self.finest}, below coarsest {self.coarsest}",
+                "use a --finest of --coarsest or more",
+            ),
+        ]
 
     @property
     def num_features(self) -> int:
         """Features of one coordinate under the encoding."""
-        sizes = {"gaussian": 2 * self.num_frequencies, "basic": 4, "none": 2}
-        return sizes[self.encoding]
+        match self.encoding:
+            case "basic":
+                return 4
+            case "none":
+                return 2
+            case "dense_grid" | "hash_grid":
+                return self.num_levels * self.level_features
+        return 2 * self.num_frequencies
+
+    @property
+    def trains_encoding(self) -> bool:
+        """Whether features change with the parameters, and so cannot be kept."""
+        return self.encoding in ("trainable", *GRIDS)
+
+    @property
+    def level_cells(self) -> tuple[int, ...]:
+        """Cells an axis of each grid level, in geometric progression."""
+        growth = (self.finest / self.coarsest) ** (1 / max(self.num_levels - 1, 1))
+        # Rounded rather than floored: the finest is reached in spite of the power.
+        return tuple(
+            round(self.coarsest * growth**level) for level in range(self.num_levels)
+        )
+
+    def level_shape(self, cells: int) -> tuple[int, ...]:
+        """Shape of a level's table: all its nodes, or a hash table of fewer."""
+        nodes = (cells + 1) ** 2
+        if self.encoding == "hash_grid" and nodes > 2**self.log2_table_size:
+            return (2**self.log2_table_size, self.level_features)
+        return (cells + 1, cells + 1, self.level_features)
 
     def replace(self, /, **changes: Any) -> "Config":
         """This config with some fields changed; raises ConfigError as construction."""

@@ -5,6 +5,7 @@ The only module that knows Flax. A network comes as a `Model`: pure functions of
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jax_inr import encodings
-from jax_inr.config import Config
+from jax_inr.activations import finer, gabor, gauss, sine, weight_bound
+from jax_inr.config import GRIDS, Config
 from jax_inr.convolution import conv3x3
+from jax_inr.hash_grid import draw_table, grid_features, lattice_features
 
 Variables = dict[str, Any]
 
@@ -42,9 +45,8 @@ def rounded_dot_general(a: Array, b: Array, dimension_numbers, **_) -> Array:
     )
 
 
-def torch_uniform(fan_in: int) -> Callable[..., Array]:
-    """Initialiser: uniform in +-1/sqrt(fan_in), as torch draws Linear and Conv2d."""
-    bound = fan_in**-0.5
+def uniform(bound: float) -> Callable[..., Array]:
+    """Initialiser: uniform in +-bound."""
 
     def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -52,10 +54,38 @@ def torch_uniform(fan_in: int) -> Callable[..., Array]:
     return init
 
 
-class PixelMLP(nn.Module):
-    """The Fourier network for one pixel: encode, dense layers, ReLU, sigmoid.
+class ComplexDense(nn.Module):
+    """A dense layer of complex numbers, each kept as two real ones."""
 
-    The notebook's 1x1 convolutions are this network, shared by all pixels.
+    features: int
+    bound: float
+    dot_general: Any
+
+    @nn.compact
+    def __call__(
+        self, real: Float[Array, " i"], imag: Float[Array, " i"]
+    ) -> tuple[Float[Array, " o"], Float[Array, " o"]]:
+        shape, init = (real.shape[-1], self.features), uniform(self.bound)
+        kernel = self.param("kernel", init, shape)
+        kernel_imag = self.param("kernel_imag", init, shape)
+        bias = self.param("bias", init, shape[1:])
+        bias_imag = self.param("bias_imag", init, shape[1:])
+
+        def dot(a: Array, b: Array) -> Array:
+            return self.dot_general(a, b, (((a.ndim - 1,), (0,)), ((), ())))
+
+        return (
+            dot(real, kernel) - dot(imag, kernel_imag) + bias,
+            dot(real, kernel_imag) + dot(imag, kernel) + bias_imag,
+        )
+
+
+class PixelMLP(nn.Module):
+    """A network for one pixel: encode, dense layers, an activation between.
+
+    `mlp` ends in a sigmoid, as the notebook's 1x1 convolutions do, shared by all
+    pixels. The others are of papers that fit targets in [-1, 1] with a linear last
+    layer y on coordinates in [-1, 1]: they give (1 + y) / 2.
     """
 
     config: Config
@@ -63,40 +93,106 @@ class PixelMLP(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        if config.encoding == "gaussian":
+        if config.encoding in GRIDS:
+            self.tables = [
+                self.param(f"grid_{level}", draw_table, config.level_shape(cells))
+                for level, cells in enumerate(config.level_cells)
+            ]
+        elif config.encoding == "trainable":
+            self.trained: Any = self.param(
+                "frequencies", lambda key: encodings.draw_frequencies(config, key)
+            )
+        elif config.encoding in ("gaussian", "periodic"):
             self.frequencies = self.variable(
                 "constants",
                 "frequencies",
-                lambda: encodings.gaussian_frequencies(
-                    self.make_rng("frequencies"), config.num_frequencies, config.sigma
+                lambda: encodings.draw_frequencies(
+                    config, self.make_rng("frequencies")
                 ),
             )
-        rounded = config.matmul_precision == "bfloat16"
+        # Numbers that a sweep may vary are constants of the model, not of the trace.
+        if config.network in ("siren", "finer", "wire"):
+            self.omega_0 = self.variable(
+                "constants", "omega_0", lambda: jnp.float32(config.omega_0)
+            )
+        if config.network in ("gauss", "wire"):
+            self.scale_0 = self.variable(
+                "constants", "scale_0", lambda: jnp.float32(config.scale_0)
+            )
         widths = (config.num_features, *config.hidden_features, self.channels)
         self.dense = [
-            nn.Dense(
-                fan_out,
-                kernel_init=torch_uniform(fan_in),
-                bias_init=torch_uniform(fan_in),
-                precision=PRECISIONS[config.matmul_precision],
-                dot_general=rounded_dot_general if rounded else None,
-            )
-            for fan_in, fan_out in itertools.pairwise(widths)
+            self._layer(index, fan_in, fan_out)
+            for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths))
         ]
+
+    def _layer(self, index: int, fan_in: int, fan_out: int) -> Any:
+        precision = PRECISIONS[self.config.matmul_precision]
+        dot_general: Any = functools.partial(jax.lax.dot_general, precision=precision)
+        if self.config.matmul_precision == "bfloat16":
+            dot_general = rounded_dot_general
+        bound = weight_bound(self.config, index, fan_in)
+        # The first layer of WIRE has real inputs, and real weights.
+        if self.config.network == "wire" and index > 0:
+            return ComplexDense(fan_out, bound, dot_general)
+        return nn.Dense(
+            fan_out,
+            kernel_init=uniform(bound),
+            bias_init=uniform(fan_in**-0.5),
+            precision=precision,
+            dot_general=dot_general,
+        )
 
     def encode(self, coords: Float[Array, "2"]) -> Float[Array, " f"]:
         match self.config.encoding:
-            case "gaussian":
-                return encodings.fourier_features(coords, self.frequencies.value)
-            case "basic":
-                return encodings.fourier_features(coords, encodings.basic_frequencies())
             case "none":
-                return coords
+                return coords if self.config.network == "mlp" else 2 * coords - 1
+            case "dense_grid" | "hash_grid":
+                return grid_features(self.config, self.tables, coords)
+            case "trainable":
+                frequencies = self.trained
+            case "gaussian" | "periodic":
+                frequencies = self.frequencies.value
+            case "positional":
+                config = self.config
+                frequencies = encodings.positional_frequencies(
+                    config.num_frequencies, config.octaves
+                )
+            case "basic":
+                frequencies = encodings.basic_frequencies()
+        return encodings.fourier_features(coords, frequencies)
+
+    def encode_lattice(
+        self, rows: Float[Array, " r"], columns: Float[Array, " k"]
+    ) -> Float[Array, "r k f"]:
+        return lattice_features(self.config, self.tables, rows, columns)
 
     def colour(self, features: Float[Array, " f"]) -> Float[Array, " c"]:
-        for layer in self.dense[:-1]:
-            features = nn.relu(layer(features))
-        return nn.sigmoid(self.dense[-1](features))
+        *hidden, last = self.dense
+        match self.config.network:
+            case "wire":
+                return (1 + self._wire(features)) / 2
+            case "siren":
+                activate = functools.partial(sine, omega_0=self.omega_0.value)
+            case "finer":
+                activate = functools.partial(finer, omega_0=self.omega_0.value)
+            case "gauss":
+                activate = functools.partial(gauss, scale_0=self.scale_0.value)
+            case _:
+                activate = getattr(nn, self.config.activation)
+        for layer in hidden:
+            features = activate(layer(features))
+        if self.config.network == "mlp":
+            return nn.sigmoid(last(features))
+        return (1 + last(features)) / 2
+
+    def _wire(self, features: Float[Array, " f"]) -> Float[Array, " c"]:
+        first, *others = self.dense
+        real = first(features)
+        imag = jnp.zeros_like(real)
+        for layer in others:
+            waves = gabor(real, imag, self.omega_0.value, self.scale_0.value)
+            real, imag = layer(*waves)
+        return real
 
     def __call__(self, coords: Float[Array, "2"]) -> Float[Array, " c"]:
         return self.colour(self.encode(coords))
@@ -110,7 +206,7 @@ class Conv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-        init = torch_uniform(9 * image.shape[-1])
+        init = uniform((9 * image.shape[-1]) ** -0.5)
         kernel = self.param("kernel", init, (3, 3, image.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
         return conv3x3(image, kernel, bias, precision=PRECISIONS[self.precision])
@@ -157,6 +253,24 @@ class Model:
         one = jnp.zeros((2,) if self.per_pixel else (1, 1, 2))
         keys = {"params": weights, "frequencies": frequencies}
         return {"constants": {}, **self.module.init(keys, one)}
+
+    def encode_lattice(
+        self,
+        variables: Variables,
+        rows: Float[Array, " r"],
+        columns: Float[Array, " k"],
+    ) -> Float[Array, "r k f"]:
+        """The features at every crossing of rows and columns, as `encode` gives them.
+
+        A dense grid takes two matrix products instead of gathers.
+        """
+        if self.module.config.encoding == "dense_grid":
+            features: Any = self.module.apply(
+                variables, rows, columns, method="encode_lattice"
+            )
+            return features
+        crossings = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), axis=-1)
+        return self.encode(variables, crossings)
 
     def encode(
         self, variables: Variables, coords: Float[Array, "*n 2"]
@@ -205,11 +319,9 @@ class Model:
 
 def make_model(config: Config, height: int, width: int, channels: int) -> Model:
     """The config's network for a picture of this size."""
-    match config.network:
-        case "mlp":
-            return Model(PixelMLP(config, channels), per_pixel=True)
-        case "cnn":
-            return Model(GridCNN(config, channels, height, width), per_pixel=False)
+    if config.network == "cnn":
+        return Model(GridCNN(config, channels, height, width), per_pixel=False)
+    return Model(PixelMLP(config, channels), per_pixel=True)
 
 
 def count_params(variables: Variables) -> int:

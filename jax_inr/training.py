@@ -5,12 +5,16 @@ one compiled program. Both compose with `vmap` over seeds, pictures or rates.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jax_inr.config import Config
@@ -27,6 +31,10 @@ from jax_inr.tensors import flatten, unflatten_like
 # Pixels whose activations are in memory at a time, by platform.
 TILE_PIXELS = {"cpu": CPU_TILE_PIXELS}
 DEFAULT_TILE_PIXELS = 1 << 18
+# For a program that runs once: half the time to compile, and as exact.
+QUICK_COMPILE: Any = {"xla_backend_optimization_level": 0}
+
+T = TypeVar("T")
 
 
 class TrainState(NamedTuple):
@@ -40,8 +48,9 @@ class TrainState(NamedTuple):
 class TrainData(NamedTuple):
     """What a step reads: pixels (n, ...), or the grid (h, w, ...) for the CNN."""
 
-    inputs: Float[Array, "*n f"]  # features, or coordinates where those are too many
+    inputs: Float[Array, "*n f"]  # features, or coordinates where those are not kept
     targets: Float[Array, "*n c"]
+    learning_rate: Float[Array, ""]  # the peak of the schedule
 
 
 def mse(
@@ -57,18 +66,35 @@ class TrainPlan:
 
     config: Config
     model: Model
+    height: int
+    width: int
     batch_size: int | None  # None: every pixel at every step
     keep_features: bool  # inputs are features computed once, not coordinates
     tile_pixels: int
 
     def loss(
-        self, params: Any, constants: Any, inputs: Array, targets: Array
+        self, params: Any, constants: Any, inputs: Any, targets: Array
     ) -> Float[Array, ""]:
-        """The mean squared error of the network on some pixels, or on the grid."""
+        """The mean squared error of the network on some pixels, or on the grid.
+
+        `inputs` are features where the plan keeps them, else coordinates, or a pair
+        of rows and columns whose crossings are meant.
+        """
         variables = {"params": params, "constants": constants}
-        if not self.keep_features:
+        if isinstance(inputs, tuple):
+            inputs = self.model.encode_lattice(variables, *inputs)
+            inputs = inputs.reshape(-1, inputs.shape[-1])
+        elif not self.keep_features:
             inputs = self.model.encode(variables, inputs)
         return mse(self.model.colours(variables, inputs), targets)
+
+    @property
+    def lattice(self) -> tuple[int, int]:
+        """Rows and columns of a lattice of about `batch_size` crossings."""
+        if self.batch_size is None:
+            return self.height, self.width
+        share = (self.batch_size / (self.height * self.width)) ** 0.5
+        return max(round(self.height * share), 1), max(round(self.width * share), 1)
 
 
 def make_plan(
@@ -79,11 +105,14 @@ def make_plan(
     batch_size = config.batch_size
     if batch_size is not None and batch_size >= pixels:
         batch_size = None
+    few = 4 * pixels * config.num_features <= MAX_FEATURE_BYTES
     return TrainPlan(
         config=config,
         model=make_model(config, height, width, channels),
+        height=height,
+        width=width,
         batch_size=batch_size,
-        keep_features=4 * pixels * config.num_features <= MAX_FEATURE_BYTES,
+        keep_features=few and not config.trains_encoding,
         tile_pixels=TILE_PIXELS.get(platform, DEFAULT_TILE_PIXELS),
     )
 
@@ -95,7 +124,9 @@ def init_state(plan: TrainPlan, variables: Variables) -> TrainState:
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
 
 
-def make_data(plan: TrainPlan, variables: Variables, target: np.ndarray) -> TrainData:
+def make_data(
+    plan: TrainPlan, variables: Variables, target: Float[Array | np.ndarray, "h w c"]
+) -> TrainData:
     """Put coordinates (or their features) and colours on the device, once."""
     height, width, channels = target.shape
     inputs = jnp.asarray(pixel_grid(height, width))
@@ -104,7 +135,7 @@ def make_data(plan: TrainPlan, variables: Variables, target: np.ndarray) -> Trai
         inputs, targets = inputs.reshape(-1, 2), targets.reshape(-1, channels)
     if plan.keep_features:
         inputs = jax.jit(plan.model.encode)(variables, inputs)
-    return TrainData(inputs, targets)
+    return TrainData(inputs, targets, jnp.float32(plan.config.learning_rate))
 
 
 def train_step(
@@ -116,27 +147,70 @@ def train_step(
 ) -> tuple[TrainState, Float[Array, ""]]:
     """One optimizer step; returns the new state and the loss before it.
 
-    The pixels of a mini-batch are drawn uniformly, with replacement, by
-    `fold_in(key, step)`: a resumed run draws what an uninterrupted one would have.
+    The pixels of a mini-batch follow `fold_in(key, step)`: a resumed run draws what
+    an uninterrupted one would have.
     """
-    value_and_grad = jax.value_and_grad(plan.loss)
-    if not plan.model.per_pixel:
-        loss, grads = value_and_grad(state.params, constants, *data)
-    elif plan.batch_size is None:
-        loss, grads = _over_tiles(plan, value_and_grad, state.params, constants, data)
+    sampled = plan.batch_size is not None or plan.config.sampling == "lattice"
+    if plan.model.per_pixel and not sampled:
+
+        def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
+            return _over_tiles(plan, params, constants, data)
     else:
-        step_key = jax.random.fold_in(key, state.step)
-        pixels = jax.random.randint(step_key, (plan.batch_size,), 0, len(data.targets))
-        batch = jax.tree.map(lambda leaf: leaf[pixels], data)
-        loss, grads = value_and_grad(state.params, constants, *batch)
-    optimizer = make_optimizer(plan.config)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        batch = data.inputs, data.targets
+        if plan.model.per_pixel:
+            batch = draw_batch(plan, data, jax.random.fold_in(key, state.step))
+
+        def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
+            return jax.value_and_grad(plan.loss)(params, constants, *batch)
+
+    loss, grads = value_and_grad(state.params)
+    optimizer = make_optimizer(plan.config, data.learning_rate)
+    # Only a line search looks at what comes after the parameters.
+    updates, opt_state = optimizer.update(
+        grads,
+        state.opt_state,
+        state.params,
+        value=loss,
+        grad=grads,
+        value_fn=lambda params: value_and_grad(params)[0],
+    )
     params = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state, state.step + 1), loss
 
 
+def draw_batch(
+    plan: TrainPlan, data: TrainData, key: PRNGKeyArray
+) -> tuple[Any, Float[Array, "b c"]]:
+    """Inputs and colours of a mini-batch.
+
+    Single pixels are drawn uniformly, with replacement. A lattice has one row of each
+    of as many equal strips, and columns alike: every pixel is as likely as any other,
+    and no two of a step are the same.
+    """
+    if plan.config.sampling == "pixels":
+        size, pixels = plan.batch_size or 0, len(data.targets)
+        chosen = jax.random.randint(key, (size,), 0, pixels)
+        return data.inputs[chosen], data.targets[chosen]
+    rows_key, columns_key = jax.random.split(key)
+    rows = _one_of_each_strip(rows_key, plan.lattice[0], plan.height)
+    columns = _one_of_each_strip(columns_key, plan.lattice[1], plan.width)
+    chosen = (rows[:, None] * plan.width + columns).ravel()
+    if plan.keep_features:
+        return data.inputs[chosen], data.targets[chosen]
+    return (rows / plan.height, columns / plan.width), data.targets[chosen]
+
+
+def _one_of_each_strip(key: PRNGKeyArray, count: int, end: int) -> Int[Array, " count"]:
+    strips = jnp.arange(count)
+    if count == end:
+        return strips
+    within = (strips + jax.random.uniform(key, (count,))) * (end / count)
+    # A float32 just below the end may be rounded up to it.
+    return jnp.minimum(within.astype(jnp.int32), end - 1)
+
+
 def _over_tiles(
-    plan: TrainPlan, value_and_grad: Any, params: Any, constants: Any, data: TrainData
+    plan: TrainPlan, params: Any, constants: Any, data: TrainData
 ) -> tuple[Float[Array, ""], Any]:
     """Loss and gradient over all pixels, summed tile by tile.
 
@@ -147,10 +221,11 @@ def _over_tiles(
     tile = min(plan.tile_pixels, pixels)
 
     def share(start: Any, size: int) -> Any:
-        part = jax.tree.map(
-            lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), data
+        part = (
+            jax.lax.dynamic_slice_in_dim(leaf, start, size)
+            for leaf in (data.inputs, data.targets)
         )
-        parts = value_and_grad(params, constants, *part)
+        parts = jax.value_and_grad(plan.loss)(params, constants, *part)
         return jax.tree.map(lambda leaf: leaf * (size / pixels), parts)
 
     def add_tile(i: Any, total: Any) -> Any:
@@ -190,6 +265,14 @@ def train_chunk(
     return jax.lax.fori_loop(0, num_steps, body, (state, losses))
 
 
+def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """What a function will give, from a thread of its own."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function, *arguments)
+    pool.shutdown(wait=False)
+    return future
+
+
 class JaxTrainer:
     """A fit in progress, driven by `fitting.run`: state, data and compiled chunk."""
 
@@ -205,11 +288,13 @@ class JaxTrainer:
             )
         weights_key, self._key = jax.random.split(jax.random.key(config.seed))
         self._plan = make_plan(config, *target.shape, platform=platform)
-        variables = jax.jit(self._plan.model.init)(weights_key)
+        # XLA compiles the chunk on one core while this thread draws the weights.
+        self._chunk = _in_background(self._compile_chunk, target.shape)
+        draw = jax.jit(self._plan.model.init, compiler_options=QUICK_COMPILE)
         # What is put on a device stays there, and takes the computation along.
-        variables = jax.device_put(variables, self._device)
+        variables = jax.device_put(draw(weights_key), self._device)
         self._constants = variables["constants"]
-        self._state = init_state(self._plan, variables)
+        self._state = jax.jit(init_state, static_argnums=0)(self._plan, variables)
         self._target = target
         self._data: TrainData | None = None
         self._schedule = make_schedule(config)
@@ -225,14 +310,29 @@ class JaxTrainer:
     def compile(self) -> None:
         """Compile the train chunk and the render chunk; put the data on the device."""
         self._data = make_data(self._plan, self._variables, self._target)
-        chunk = jax.jit(train_chunk, static_argnums=0, donate_argnums=1)
-        arguments = (self._state, self._constants, self._data, self._key, 0)
-        self._chunk = chunk.lower(self._plan, *arguments).compile()
         self.predict()
+        self._chunk.result()
+
+    def _compile_chunk(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
+        """The train chunk for a target of this shape, from shapes alone."""
+        plan, on_device = self._plan, SingleDeviceSharding(self._device)
+        variables = jax.eval_shape(plan.model.init, self._key)
+        state = jax.eval_shape(functools.partial(init_state, plan), variables)
+        target = jax.ShapeDtypeStruct(shape, jnp.float32)
+        data = jax.eval_shape(functools.partial(make_data, plan), variables, target)
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=on_device
+            ),
+            state,
+        )
+        chunk = jax.jit(train_chunk, static_argnums=0, donate_argnums=1)
+        arguments = (state, variables["constants"], data, self._key, 0)
+        return chunk.lower(plan, *arguments).compile()
 
     def advance(self, num_steps: int) -> Float[np.ndarray, " steps"]:
         """Take steps; returns the loss before each."""
-        self._state, losses = self._chunk(
+        self._state, losses = self._chunk.result()(
             self._state, self._constants, self._data, self._key, num_steps
         )
         return np.asarray(losses)[:num_steps]

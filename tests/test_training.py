@@ -160,7 +160,9 @@ def test_donation_reaches_no_array_that_was_given_or_taken(trainers):
 def test_tiles_give_the_gradient_of_the_whole():
     config = FULL.replace(momentum=0.0, learning_rate=1.0)
     plan, state, constants, data, key = start(config)
-    expected = jax.jit(jax.value_and_grad(plan.loss))(state.params, constants, *data)
+    expected = jax.jit(jax.value_and_grad(plan.loss))(
+        state.params, constants, *data[:2]
+    )
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected[1]))
     assert largest > 1e-3
     # 12 * 17 = 204 pixels: tiles that divide it, leave a rest, fit exactly, exceed it.
@@ -245,10 +247,12 @@ def test_mini_batches_draw_every_pixel_alike_and_no_other():
     assert abs(np.corrcoef(pixels[1:], pixels[:-1])[0, 1]) < 5 / np.sqrt(4096)
 
 
-def test_the_gradient_of_a_mini_batch_is_unbiased():
+@pytest.mark.parametrize("sampling", ["pixels", "lattice"])
+def test_the_gradient_of_a_mini_batch_is_unbiased(sampling):
     config = FULL.replace(batch_size=32, learning_rate=1.0, momentum=0.0)
+    config = config.replace(sampling=sampling)
     plan, state, constants, data, key = start(config)
-    expected = jax.jit(jax.grad(plan.loss))(state.params, constants, *data)
+    expected = jax.jit(jax.grad(plan.loss))(state.params, constants, *data[:2])
     draws = []
     for one in jax.random.split(key, 400):
         after, _ = step_once(plan, state, constants, data, one)
@@ -268,6 +272,58 @@ def test_the_gradient_of_a_mini_batch_is_unbiased():
 )
 def test_a_batch_as_large_as_the_picture_is_all_of_it(asked, taken):
     assert make_plan(FULL.replace(batch_size=asked), 12, 17, 3).batch_size == taken
+
+
+# Lattices
+
+
+@pytest.mark.parametrize("size", [(12, 17), (5, 97), (1, 8), (224, 224)])
+def test_a_lattice_has_one_row_and_one_column_of_each_strip(size):
+    config = FULL.replace(batch_size=max(size[0] * size[1] // 9, 1), sampling="lattice")
+    config = config.replace(encoding="dense_grid", finest=16, coarsest=4)
+    plan = make_plan(config, *size, 3)
+    target = np.zeros((*size, 3), np.float32)
+    data = make_data(plan, draw(plan.model), target)
+    for seed in range(20):
+        (rows, columns), colours = training.draw_batch(plan, data, jax.random.key(seed))
+        assert (len(rows), len(columns)) == plan.lattice
+        assert len(colours) == len(rows) * len(columns)
+        for at, end in ((rows, size[0]), (columns, size[1])):
+            index = np.round(np.asarray(at) * end).astype(int)
+            strips = (index[:, None] + np.array([0.0, 1.0])) * len(at) / end
+            numbers = np.arange(len(at))
+            # A row that two strips share may serve either.
+            assert (strips[:, 0] < numbers + 1).all() and (strips[:, 1] > numbers).all()
+
+
+def test_a_lattice_takes_inputs_and_colours_of_the_same_pixels():
+    """Kept features, recomputed ones and the colours agree on where they are."""
+    config = FULL.replace(batch_size=32, sampling="lattice", encoding="none")
+    target = np.asarray(training.pixel_grid(12, 17))
+    target = np.concatenate([target, target[..., :1]], axis=-1)
+    plan, _, _, data, key = start(config, target)
+    inputs, colours = training.draw_batch(plan, data, key)
+    np.testing.assert_array_equal(inputs, colours[:, :2])
+    bare = dataclasses.replace(plan, keep_features=False)
+    (rows, columns), again = training.draw_batch(bare, data, key)
+    np.testing.assert_array_equal(again, colours)
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+    np.testing.assert_allclose(grid, colours[:, :2], atol=1e-7)
+
+
+@pytest.mark.parametrize("encoding", ["dense_grid", "hash_grid", "trainable", "none"])
+def test_a_lattice_of_all_pixels_is_the_whole_batch(encoding):
+    config = FULL.replace(encoding=encoding, coarsest=3, finest=9, log2_table_size=5)
+    plan, state, constants, data, key = start(config)
+    expected, loss = step_once(plan, state, constants, data, key)
+    lattice = config.replace(sampling="lattice")
+    plan = dataclasses.replace(
+        plan, config=lattice, model=make_plan(lattice, 12, 17, 3).model
+    )
+    found, again = step_once(plan, state, constants, data, key)
+    np.testing.assert_allclose(again, loss, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
 
 
 # Seeds

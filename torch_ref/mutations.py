@@ -75,14 +75,14 @@ MUTATIONS = (
     Mutation(
         "start from biases of zero, as Flax does",
         "jax_inr/networks.py",
-        "bias_init=torch_uniform(fan_in)",
+        "bias_init=uniform(fan_in**-0.5)",
         "bias_init=nn.initializers.zeros",
     ),
     Mutation(
         "forget the nine taps in the CNN's fan-in",
         "jax_inr/networks.py",
-        "torch_uniform(9 * image.shape[-1])",
-        "torch_uniform(image.shape[-1])",
+        "uniform((9 * image.shape[-1]) ** -0.5)",
+        "uniform(image.shape[-1] ** -0.5)",
     ),
     Mutation(
         "divide by 255 in place of 256",

@@ -68,7 +68,7 @@ def jax_numbers(
     plan = make_plan(config, *target.shape)
     like = jax.eval_shape(plan.model.init, jax.random.key(0))
     variables = unflatten_like(like, dict(tensors))
-    inputs, targets = make_data(plan, variables, target)
+    inputs, targets, _ = make_data(plan, variables, target)
 
     @jax.jit
     def numbers(params: Any, constants: Any, *data: Any) -> Any:

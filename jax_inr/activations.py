@@ -1,0 +1,56 @@
+"""Activations of coordinate networks, and the bounds of their initial weights.
+
+Pure functions of one layer's sums `z`; the networks' papers are named at each.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_inr.config import Config
+
+
+def sine(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+    """sin(omega_0 z), SIREN: arXiv 2006.09661, section 3.2."""
+    return jnp.sin(omega_0 * z)
+
+
+def finer(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+    """sin(omega_0 (|z| + 1) z), FINER: arXiv 2312.02434, equation 4.
+
+    No gradient flows through |z| + 1, as in the authors' code.
+    """
+    return jnp.sin(omega_0 * jax.lax.stop_gradient(jnp.abs(z) + 1) * z)
+
+
+def gauss(z: Float[Array, "*n f"], scale_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+    """exp(-(scale_0 z)^2), a bell: arXiv 2111.15135, in the scaling of WIRE's code."""
+    return jnp.exp(-((scale_0 * z) ** 2))
+
+
+def gabor(
+    real: Float[Array, "*n f"],
+    imag: Float[Array, "*n f"],
+    omega_0: Float[Array, ""],
+    scale_0: Float[Array, ""],
+) -> tuple[Float[Array, "*n f"], Float[Array, "*n f"]]:
+    """exp(i omega_0 z - |scale_0 z|^2), WIRE: arXiv 2301.05187, equation 4.
+
+    Complex numbers go as pairs of real ones, so that every optimizer takes them.
+    """
+    size = jnp.exp(-omega_0 * imag - scale_0**2 * (real**2 + imag**2))
+    return size * jnp.cos(omega_0 * real), size * jnp.sin(omega_0 * real)
+
+
+def weight_bound(config: Config, layer: int, fan_in: int) -> float:
+    """Initial weights of a layer are uniform in +- this.
+
+    Waves: 1/fan_in in the first layer and sqrt(6/fan_in)/omega_0 in the others,
+    SIREN's section 3.2. All else 1/sqrt(fan_in), as torch draws Linear and Conv2d,
+    and as the papers of the bells have it; so are all biases.
+    """
+    if config.network in ("siren", "finer"):
+        return 1 / fan_in if layer == 0 else math.sqrt(6 / fan_in) / config.omega_0
+    return 1 / math.sqrt(fan_in)
