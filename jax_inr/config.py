@@ -66,9 +66,7 @@ class Config:
 
     # Encoding
     encoding: Encoding = _field("gaussian", "Features of a coordinate.")
-    num_frequencies: int = _field(
-        128, "Frequencies of a Fourier encoding.", 1, 65_536
-    )
+    num_frequencies: int = _field(128, "Frequencies of a Fourier encoding.", 1, 65_536)
     sigma: float = _field(
         10.0, "Standard deviation of the frequencies drawn, in cycles.", 1e-6, 1e4
     )

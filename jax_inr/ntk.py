@@ -9,11 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
-from jax_inr import memory
-from jax_inr.errors import DeviceError
 from jax_inr.networks import Model, Variables
 
 
@@ -61,26 +59,3 @@ def predicted_decay(
 def learning_rate(values: Float[Array, " m"], share: float) -> float:
     """The learning rate at which a step takes a share of the first component."""
     return share * values.shape[0] / (2 * float(values[0]))
-
-
-def ntk_bytes(outputs: int, num_params: int, itemsize: int = 8) -> int:
-    """Bytes that `empirical_ntk` and `eigen` take, about: J twice, K and work on it."""
-    return itemsize * outputs * (2 * num_params + 6 * outputs)
-
-
-def check_memory(
-    side: int, num_params: int, limit_bytes: int | None = None, itemsize: int = 8
-) -> None:
-    """Refuse the kernel of a sub-grid of side x side pixels that does not fit.
-
-    Raises:
-        DeviceError: it needs more than `limit_bytes`, or than the machine has left.
-    """
-    needed = ntk_bytes(side * side, num_params, itemsize)
-    left = memory.available_bytes() if limit_bytes is None else limit_bytes
-    if needed > left:
-        raise DeviceError(
-            f"the NTK on a sub-grid of {side}x{side} pixels needs about "
-            f"{needed / 2**30:.2f} GiB of memory, and {left / 2**30:.2f} GiB are left",
-            "use a smaller --ntk-side",
-        )

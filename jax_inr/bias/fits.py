@@ -12,12 +12,18 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import DivergedError
 from jax_inr.networks import Variables
-from jax_inr.training import TrainData, TrainPlan, init_state, train_chunk
+from jax_inr.training import (
+    QUICK_COMPILE,
+    TrainData,
+    TrainPlan,
+    init_state,
+    train_chunk,
+)
 
 Json = dict[str, Any]
 Tell = Callable[[int, int], None]  # steps done, of how many
 
-CHUNK_STEPS = 32  # between two looks at the loss, and at the keyboard
+CHUNK_STEPS = 8  # between two looks at the loss, and at the keyboard
 # One optimizer for all, at one rate: networks differ, not how they are trained.
 ADAM = Config(optimizer="adam", learning_rate=1e-3)
 PLAIN = ADAM.replace(encoding="none")
@@ -31,7 +37,7 @@ def doublings(last: int) -> list[int]:
 def draw(plan: TrainPlan, seed: int, count: int = 1) -> Variables:
     """Networks side by side, each of its own draw."""
     keys = jax.random.split(jax.random.key(seed), count)
-    return jax.jit(jax.vmap(plan.model.init))(keys)
+    return jax.jit(jax.vmap(plan.model.init), compiler_options=QUICK_COMPILE)(keys)
 
 
 def select(tree: Any, networks: Any) -> Any:
@@ -54,7 +60,14 @@ def data_of(plan: TrainPlan, variables: Variables, targets: np.ndarray) -> Train
     if targets.ndim == 3:
         targets = np.broadcast_to(targets, (count, *targets.shape))
     inputs = inputs_of(plan, variables, pixel_grid(*targets.shape[1:3]))
-    return TrainData(inputs, jnp.asarray(targets).reshape(*inputs.shape[:-1], -1))
+    return side_by_side(plan, inputs, targets)
+
+
+def side_by_side(plan: TrainPlan, inputs: Any, targets: Any) -> TrainData:
+    """Data of networks: inputs (k, …, f), as many targets, the plan's rate for all."""
+    targets = jnp.asarray(targets).reshape(*inputs.shape[:-1], -1)
+    rates = jnp.full(len(inputs), plan.config.learning_rate, targets.dtype)
+    return TrainData(inputs, targets, rates)
 
 
 def each_network(plan: TrainPlan, function: Callable) -> Callable:

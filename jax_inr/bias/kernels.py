@@ -6,8 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_inr import ntk, spectral
-from jax_inr.bias.fits import Json, Tell, doublings, draw, predictor, select, train
+from jax_inr import bands, ntk
+from jax_inr.bias.fits import (
+    Json,
+    Tell,
+    doublings,
+    draw,
+    predictor,
+    select,
+    train,
+    train_to,
+)
 from jax_inr.bias.forms import Form
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
@@ -16,7 +25,8 @@ from jax_inr.training import TrainData, make_plan
 
 COMPONENTS = 10  # of the residual, whose decay is predicted
 PICTURES = 8  # eigenvectors that are shown
-FIRST_SHARE = 0.02  # of the first component that a step of gradient descent takes
+TINY = 1e-4  # times the learning rate
+FIRST_SHARE = 0.01  # of the first component that a step of gradient descent takes
 
 
 def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
@@ -43,8 +53,8 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
         tangent = jax.jit(ntk.empirical_ntk, static_argnums=0)
         values, vectors = ntk.eigen(tangent(plan.model, one, coords))
         rate = ntk.learning_rate(values, FIRST_SHARE)
-        plan = make_plan(config.replace(learning_rate=rate), side, side, 1)
-        data = TrainData(plan.model.encode(one, coords)[None], grey[None])
+        inputs = plan.model.encode(one, coords)
+        data = TrainData(inputs[None], grey[None], jnp.array([rate]))
         predict = predictor(plan, (side * side,))
 
         def components(variables: dict) -> np.ndarray:
@@ -55,11 +65,15 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
         trained = train(plan, variables, data, seed, steps, tell)
         left = np.stack([components(found) / start for _, found in trained])
         predicted = np.asarray(ntk.predicted_decay(values, rate, np.array(steps)))
+        # One step so small that the kernel has no time to change.
+        tiny = data._replace(learning_rate=TINY * data.learning_rate)
+        lost = 1 - components(train_to(plan, variables, tiny, seed, 1, tell)) / start
+        rates = lost / (1 - np.asarray(ntk.predicted_decay(values, TINY * rate, 1)))
         values, vectors = np.asarray(values), np.asarray(vectors)
     pictures = vectors.T.reshape(-1, side, side)
     # Weighted by energy: where in the spectrum an eigenvector lives.
     power = np.abs(np.fft.fft2(pictures)) ** 2
-    radius = (power * spectral.radii(side, side)).sum((1, 2)) / power.sum((1, 2))
+    radius = (power * bands.radii(side, side)).sum((1, 2)) / power.sum((1, 2))
     left, predicted = left[:, :COMPONENTS], predicted[:, :COMPONENTS]
     return {
         "side": side,
@@ -73,4 +87,32 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
         "left": left,
         "predicted": predicted,
         "worst": float(np.abs(left - predicted).max()),
+        "rates": rates[:COMPONENTS],  # of the first decay, measured over predicted
     }
+
+
+def brute_force(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
+    """The kernel of a tiny network, against one from central differences."""
+    config = Config(num_frequencies=3, sigma=1.0, hidden_features=(5, 4))
+    plan = make_plan(config, 3, 2, 2)
+    variables = draw(plan, seed)
+    with jax.enable_x64(True):  # pyright: ignore[reportCallIssue]
+        one = jax.tree.map(lambda x: jnp.asarray(x[0], jnp.float64), variables)
+        coords = jnp.asarray(pixel_grid(3, 2).reshape(-1, 2), jnp.float64)
+        found = np.asarray(ntk.empirical_ntk(plan.model, one, coords))
+        leaves, tree = jax.tree.flatten(one["params"])
+        flat = np.concatenate([np.ravel(leaf) for leaf in leaves])
+        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+        @jax.jit
+        def colours(flat: jax.Array) -> jax.Array:
+            parts = zip(jnp.split(flat, ends), leaves, strict=True)
+            params = tree.unflatten([p.reshape(leaf.shape) for p, leaf in parts])
+            return plan.model.predict({**one, "params": params}, coords).ravel()
+
+        nudges = 1e-6 * np.eye(flat.size)
+        columns = [(colours(flat + n) - colours(flat - n)) / 2e-6 for n in nudges]
+        rows = np.stack(columns, -1)
+    expected = rows @ rows.T
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    return {"outputs": len(found), "num_params": flat.size, "error": float(error)}

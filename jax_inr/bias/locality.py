@@ -1,5 +1,7 @@
 """Experiments on what the networks take for granted: place, neighbours, sharing."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +15,7 @@ from jax_inr.bias.fits import (
     inputs_of,
     predictor,
     select,
+    side_by_side,
     train_to,
 )
 from jax_inr.bias.forms import QUICK, Form
@@ -74,7 +77,7 @@ def padding(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
     crop = image[: form.crop, : form.crop]
     plan = make_plan(CNN, *crop.shape)
     variables = draw(plan, seed)
-    data = TrainData(jnp.ones((1, *crop.shape[:2], 2)), jnp.asarray(crop)[None])
+    data = side_by_side(plan, jnp.ones((1, *crop.shape[:2], 2)), crop)
     trained = train_to(plan, variables, data, seed, form.crop_steps, tell)
     fit = predictor(plan, crop.shape)(trained, data.inputs)[0]
     middle = form.crop // 2
@@ -116,8 +119,8 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         pixels = slice(first, None, 2)
         inputs = inputs_of(plan, variables, coords[pixels, pixels])
         features = np.asarray(inputs[0]).reshape(side // 2, side // 2, -1)
-        return TrainData(
-            jnp.asarray(tiles(features)), jnp.asarray(tiles(image[pixels, pixels]))
+        return side_by_side(
+            plan, jnp.asarray(tiles(features)), tiles(image[pixels, pixels])
         )
 
     seen, unseen = part(0), part(1)
@@ -125,7 +128,9 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     predict = predictor(plan, seen.targets.shape[1:])
 
     def psnr_db(data: TrainData) -> float:
-        return float(metrics.psnr(predict(trained, data.inputs), np.array(data.targets)))
+        return float(
+            metrics.psnr(predict(trained, data.inputs), np.array(data.targets))
+        )
 
     return {
         "side": side,
@@ -139,12 +144,11 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
 
 
 def _widths(config: Config, count: int, channels: int) -> tuple[int, int]:
-    """Widths (w, 2 w) at which `count` networks have the parameters of one (128, 256)."""
+    """Widths (w, 2 w) of `count` networks with the parameters of one of (128, 256)."""
 
     def num_params(w: int) -> int:
         widths = (config.num_features, w, 2 * w, channels)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairs)
+        return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
     most = num_params(config.hidden_features[0])
     w = min(range(1, 129), key=lambda w: abs(count * num_params(w) - most))

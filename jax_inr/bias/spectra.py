@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_inr import metrics, spectral
+from jax_inr import bands, metrics, spectral
 from jax_inr.bias.fits import (
     ADAM,
     PLAIN,
@@ -33,7 +33,8 @@ SIGMAS = (1.0, 10.0, 30.0)
 WAVES = np.array([[0, 1], [2, 0], [2, 2], [0, 4], [5, 2], [-5, 6]])
 PHASES = np.array([0.3, 1.9, 4.1, 0.8, 5.2, 2.6])
 WAVE_AMPLITUDE = 0.06  # six of them stay within [0, 1]
-HALF = 0.5  # of its amplitude, and a sinusoid counts as learned
+HALF = 0.5  # of a sinusoid's amplitude, or a band's energy, where little is learned
+WIDTH_RATE = 3e-3  # of hidden layers 128 wide
 
 
 def networks(form: Form) -> dict[str, tuple[Config, int]]:
@@ -69,17 +70,18 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         variables = {**variables, "constants": {"frequencies": frequencies}}
     data = data_of(plan, variables, image)
     predict = predictor(plan, image.shape)
-    edges = spectral.band_edges(*image.shape[:2], form.bands)
+    edges = bands.band_edges(*image.shape[:2], form.bands)
     share = jax.jit(jax.vmap(lambda p: spectral.missing_share(p, image, edges)))
     steps = doublings(last)
     missing, psnr_db, pictures = [], [], image[None]
-    for _, variables in train(plan, variables, data, seed, steps, tell):
-        pictures = predict(variables, data.inputs)
+    trained = variables
+    for _, trained in train(plan, variables, data, seed, steps, tell):
+        pictures = predict(trained, data.inputs)
         missing.append(np.asarray(share(pictures)))
         psnr_db.append([float(metrics.psnr(p, image)) for p in pictures])
     results = {}
     for i, label in enumerate(labels):
-        one, missed = select(variables, i), np.stack(missing)[:, i]
+        one, missed = select(trained, i), np.stack(missing)[:, i]
         results[label] = {
             "optimizer": config.optimizer,
             "learning_rate": config.learning_rate,
@@ -90,8 +92,8 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
             "edges": edges,
             "missing": missed,
             "psnr_db": [row[i] for row in psnr_db],
-            "learned_steps": spectral.learned_steps(missed, steps),
-            "highest_learned": spectral.highest_learned(missed[-1], edges),
+            "learned_steps": bands.learned_steps(missed, steps),
+            "highest_learned": bands.highest_learned(missed[-1], edges),
             "png": base64.b64encode(encode_png(pictures[i])).decode(),
         }
         if config.encoding == "gaussian":
@@ -108,30 +110,32 @@ def width(
 
     A hidden width of None is the notebook's network with its Gaussian encoding.
     """
-    config = ADAM
-    if hidden is not None:
-        # Wide layers need smaller steps: the root keeps all of these widths stable.
-        rate = ADAM.learning_rate * (128 / hidden) ** 0.5
-        config = PLAIN.replace(hidden_features=(hidden, hidden), learning_rate=rate)
+    # Wide layers need smaller steps: the root keeps all of these widths stable.
+    rate = WIDTH_RATE * (128 / (hidden or 128)) ** 0.5
+    config = ADAM if hidden is None else PLAIN.replace(hidden_features=(hidden, hidden))
     config = config.replace(
-        batch_size=min(form.batch_size, 1024), schedule="cosine", steps=form.width_steps
+        learning_rate=rate,
+        batch_size=form.width_batch,
+        schedule="cosine",
+        steps=form.width_steps,
     )
     plan = make_plan(config, *image.shape)
     variables = draw(plan, seed)
     data = data_of(plan, variables, image)
     trained = train_to(plan, variables, data, seed, form.width_steps, tell)
     picture = predictor(plan, image.shape)(trained, data.inputs)[0]
-    edges = spectral.band_edges(*image.shape[:2], form.bands)
+    edges = bands.band_edges(*image.shape[:2], form.bands)
     missing = np.asarray(spectral.missing_share(picture, image, edges))
     return {
         "hidden": hidden,
         "num_params": count_params(select(variables, 0)),
         "steps": form.width_steps,
         "batch_size": config.batch_size,
+        "learning_rate": rate,
         "psnr_db": float(metrics.psnr(picture, image)),
         "missing": missing,
         "edges": edges,
-        "highest_learned": spectral.highest_learned(missing, edges),
+        "half_learned": bands.highest_learned(missing, edges, HALF),
     }
 
 
@@ -159,5 +163,17 @@ def waves(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -
         "radii": np.hypot(*WAVES.T),
         "steps": steps,
         "shares": shares,
-        "learned_steps": [spectral.learned_steps(1 - s, steps, HALF) for s in shares],
+        "learned_steps": [bands.learned_steps(1 - s, steps, HALF) for s in shares],
     }
+
+
+def parseval(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
+    """The energy of all modes over that of the pixels, less 1, for several shapes."""
+    size = len(image)
+    errors = {}
+    for height, width in ((size, size), (size - 1, size - 1), (size - 1, size // 2)):
+        crop = image[:height, :width]
+        power = np.asarray(spectral.power_spectrum(crop), np.float64)
+        energy = np.sum(np.square(crop, dtype=np.float64))
+        errors[f"{height}x{width}"] = abs(float(power.sum() / energy) - 1)
+    return {"errors": errors}
