@@ -264,19 +264,27 @@ def locality(measured: Json) -> Figure:
 
 def sharing(measured: Json) -> Figure:
     """PSNR on seen and unseen pixels against the number of networks."""
-    figure = Figure(figsize=(5.6, 3.9), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2)
     names = [str(one["networks"]) for one in measured.values()]
-    for key, label, colour, marker in (
-        ("seen_db", "pixels it was trained on", "#999999", "s"),
-        ("unseen_db", "pixels between them", BLUE, "o"),
+    sigmas = next(iter(measured.values()))["sigmas"]
+    for axes, key, title in zip(
+        panels,
+        ("seen_db", "unseen_db"),
+        ("pixels that were trained on", "pixels between them"),
+        strict=True,
     ):
-        values = [one[key] for one in measured.values()]
-        axes.plot(names, values, color=colour, marker=marker, label=label, lw=2)
-    axes.set_xlabel("networks that share the picture and the parameters")
-    axes.set_ylabel("PSNR in dB")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+        for i, (sigma, colour, marker) in enumerate(
+            zip(sigmas, ("#56B4E9", BLUE), ("o", "D"), strict=False)
+        ):
+            values = [one[key][i] for one in measured.values()]
+            label = f"σ = {sigma:g}"
+            axes.plot(names, values, color=colour, marker=marker, label=label, lw=2)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("networks that share picture and parameters")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("PSNR in dB")
+    panels[1].legend(fontsize=9)
     return figure
 
 

@@ -105,14 +105,14 @@ def brute_force(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
         ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
 
         @jax.jit
+        @jax.vmap
         def colours(flat: jax.Array) -> jax.Array:
             parts = zip(jnp.split(flat, ends), leaves, strict=True)
             params = tree.unflatten([p.reshape(leaf.shape) for p, leaf in parts])
             return plan.model.predict({**one, "params": params}, coords).ravel()
 
         nudges = 1e-6 * np.eye(flat.size)
-        columns = [(colours(flat + n) - colours(flat - n)) / 2e-6 for n in nudges]
-        rows = np.stack(columns, -1)
+        rows = np.asarray(colours(flat + nudges) - colours(flat - nudges)).T / 2e-6
     expected = rows @ rows.T
     error = np.abs(found - expected).max() / np.abs(expected).max()
     return {"outputs": len(found), "num_params": flat.size, "error": float(error)}

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,6 +28,7 @@ from jax_inr.training import TrainData, make_plan
 
 # The narrow CNN in both forms: what is measured here follows from its shape.
 CNN = networks(QUICK)["cnn-adam"][0]
+SIGMAS = (4.0, ADAM.sigma)  # one for sparse pixels, and the notebook's
 SEES = 1e-4  # a colour differs from another where it does by more than this
 
 
@@ -98,16 +100,19 @@ def padding(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
 def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
     """One network for all pixels, or one for each of grid x grid tiles.
 
-    All have the same B and together about as many parameters. They learn the pixels of
-    even row and column, a quarter, and are asked for those of odd row and column too.
+    At each sigma all have the same B, and together about as many parameters. They
+    learn the pixels of even row and column, a quarter, and are asked for those of odd
+    row and column too.
     """
     side, channels = form.size // 8 * 8, image.shape[-1]
     image, count = image[:side, :side], grid**2
     config = ADAM.replace(hidden_features=_widths(ADAM, count, channels))
     plan = make_plan(config, side, side, channels)
-    variables = draw(plan, seed, count)
-    shared = select(draw(make_plan(ADAM, 1, 1, 1), seed)["constants"], [0] * count)
-    variables = {**variables, "constants": shared}
+    # Tile by tile for the first sigma, then for the second, all side by side.
+    variables = select(draw(plan, seed, count), [*range(count)] * len(SIGMAS))
+    drawn = draw(make_plan(ADAM, 1, 1, 1), seed)["constants"]["frequencies"]
+    scale = jnp.repeat(jnp.array(SIGMAS), count)[:, None, None] / ADAM.sigma
+    variables = {**variables, "constants": {"frequencies": scale * drawn}}
     coords = pixel_grid(side, side)
 
     def tiles(array: np.ndarray) -> np.ndarray:
@@ -117,27 +122,30 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
 
     def part(first: int) -> TrainData:
         pixels = slice(first, None, 2)
-        inputs = inputs_of(plan, variables, coords[pixels, pixels])
-        features = np.asarray(inputs[0]).reshape(side // 2, side // 2, -1)
-        return side_by_side(
-            plan, jnp.asarray(tiles(features)), tiles(image[pixels, pixels])
-        )
+        at = jnp.asarray(np.tile(tiles(coords[pixels, pixels]), (len(SIGMAS), 1, 1)))
+        colours = np.tile(tiles(image[pixels, pixels]), (len(SIGMAS), 1, 1))
+        return side_by_side(plan, jax.vmap(plan.model.encode)(variables, at), colours)
 
     seen, unseen = part(0), part(1)
     trained = train_to(plan, variables, seen, seed, form.crop_steps, tell)
     predict = predictor(plan, seen.targets.shape[1:])
 
-    def psnr_db(data: TrainData) -> float:
-        return float(
-            metrics.psnr(predict(trained, data.inputs), np.array(data.targets))
+    def psnr_db(data: TrainData) -> list[float]:
+        found = predict(trained, data.inputs)
+        pairs = zip(
+            np.split(found, len(SIGMAS)),
+            np.split(np.array(data.targets), len(SIGMAS)),
+            strict=True,
         )
+        return [float(metrics.psnr(*pair)) for pair in pairs]
 
     return {
         "side": side,
         "networks": count,
         "widths": config.hidden_features,
-        "num_params": count_params(variables),
+        "num_params": count_params(variables) // len(SIGMAS),
         "steps": form.crop_steps,
+        "sigmas": SIGMAS,
         "seen_db": psnr_db(seen),
         "unseen_db": psnr_db(unseen),
     }

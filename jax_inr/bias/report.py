@@ -236,10 +236,10 @@ def write_locality(section: Json) -> str:
         one = section["padding"]
         text.append(
             f"A CNN that is shown the number 1 everywhere can know nothing of place "
-            f"but through its zero padding. It tells {one['reach']} pixels from the border "
-            f"inwards apart, with {one['layers']} layers of 3x3, and gives all others "
-            f"one colour: {one['psnr_db']:.2f} dB after {one['steps']} steps, where "
-            f"the mean colour has {one['mean_psnr_db']:.2f}."
+            f"but through its zero padding. It tells {one['reach']} pixels from the "
+            f"border inwards apart, with {one['layers']} layers of 3x3, and gives all "
+            f"others one colour: {one['psnr_db']:.2f} dB after {one['steps']} steps, "
+            f"where the mean colour has {one['mean_psnr_db']:.2f}."
         )
     return "\n\n".join(text)
 
@@ -260,18 +260,20 @@ def _refit(title: str, one: Json) -> str:
 
 def write_sharing(section: Json) -> str:
     rows: list[tuple[Any, ...]] = [
-        ("networks", "widths", "parameters", "seen pixels, dB", "unseen pixels, dB")
+        ("σ", "networks", "widths", "parameters", "seen pixels, dB", "unseen, dB")
     ]
-    for one in section.values():
-        rows.append(
-            (
-                one["networks"],
-                "-".join(map(str, one["widths"])),
-                one["num_params"],
-                f"{one['seen_db']:.2f}",
-                f"{one['unseen_db']:.2f}",
+    for i, sigma in enumerate(next(iter(section.values()))["sigmas"]):
+        for one in section.values():
+            rows.append(
+                (
+                    f"{sigma:g}",
+                    one["networks"],
+                    "-".join(map(str, one["widths"])),
+                    one["num_params"],
+                    f"{one['seen_db'][i]:.2f}",
+                    f"{one['unseen_db'][i]:.2f}",
+                )
             )
-        )
     one = next(iter(section.values()))
     return (
         "The picture is cut into tiles with a network of its own each, all with the "

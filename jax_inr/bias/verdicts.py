@@ -299,16 +299,19 @@ def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
 
 def _sharing(shared: list[Json]) -> Verdict:
     shared = sorted(shared, key=lambda one: one["networks"])
-    one, most = shared[0], shared[-1]
-    best = max(shared, key=lambda s: s["unseen_db"])
-    last = all(s["unseen_db"] >= one["unseen_db"] for s in shared)
-    each = ", ".join(f"{s['unseen_db']:.1f} dB by {s['networks']}" for s in shared)
+    wins, told = 0, []
+    for i, sigma in enumerate(shared[0]["sigmas"]):
+        unseen = [one["unseen_db"][i] for one in shared]
+        wins += unseen[0] == max(unseen)
+        each = ", ".join(
+            f"{db:.1f} dB by {one['networks']}"
+            for db, one in zip(unseen, shared, strict=True)
+        )
+        told.append(f"at σ = {sigma:g} {each}")
     return Verdict(
         "“We should use a network that shares parameters, because we are assuming that "
         "the non-linear function can be generalized to every pixel”",
-        YES if best is one else (NO if last else PARTLY),
-        f"pixels that were not trained on come out with {each} networks of together "
-        f"as many parameters, and those trained on with "
-        f"{decibels(one['seen_db'], most['seen_db'])} for one against "
-        f"{most['networks']}",
+        YES if wins == len(told) else (PARTLY if wins else NO),
+        "pixels that were not trained on, from networks of together as many "
+        f"parameters: {'; '.join(told)}",
     )
