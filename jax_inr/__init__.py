@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jax_inr.images import load_image as load_image
     from jax_inr.images import sample_image as sample_image
     from jax_inr.images import save_image as save_image
+    from jax_inr.many import fit_many as fit_many
     from jax_inr.metrics import psnr as psnr
     from jax_inr.metrics import ssim as ssim
     from jax_inr.networks import make_model as make_model
@@ -28,6 +29,7 @@ _HOME = {
     "Config": "config",
     "ImageField": "field",
     "fit": "fitting",
+    "fit_many": "many",
     "fourier_features": "encodings",
     "gaussian_frequencies": "encodings",
     "load_image": "images",

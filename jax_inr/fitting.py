@@ -93,7 +93,7 @@ def fit(
         OutputError, DeviceError: as their names say.
     """
     config = preset("default") if config is None else config
-    picture = _picture(image)
+    picture = checked_picture(image)
     if out is None:
         return _fit(None, picture, config, backend, None, how)
     with RunFolder.create(out, overwrite=overwrite) as folder:
@@ -150,7 +150,10 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
     if backend not in tuple(reports.PACKAGES) or not isinstance(then, dict):
         raise CheckpointError(f"{where}: the checkpoint has no known back end")
     try:
-        picture, config = _picture(picture), Config.from_dict(header.get("config"))
+        picture, config = (
+            checked_picture(picture),
+            Config.from_dict(header.get("config")),
+        )
     except (ConfigError, ImageError) as error:
         raise CheckpointError(f"{where}: the checkpoint's {error}") from error
     if header.get("picture") != identity(picture):
@@ -263,20 +266,17 @@ def _fit(
         tensors, step = trainer.parameters(), outcome.position.step
         size = {"height": height, "width": width}
         header = {**about, **size, "channels": channels, "step": step}
-        summary = {
-            **reports.quality(outcome.prediction, image, config.rgb_max),
-            "steps": step,
-            **reports.sizes(tensors, height, width),
-            "seconds": {"compile": compile_seconds, "fit": outcome.position.seconds},
-            "backend": backend,
-            "preset": config.preset,
-            "device": str(trainer.device),
-            "matmul_precision": config.matmul_precision,
-            "versions": versions,
-            "seed": config.seed,
-            "image": {"path": picture.path, "sha256": picture.sha256, **size},
-            "stopped": outcome.stopped,
-        }
+        summary = summarise(
+            config,
+            picture,
+            outcome.prediction,
+            tensors,
+            backend=backend,
+            device=str(trainer.device),
+            step=step,
+            stopped=outcome.stopped,
+            seconds={"compile": compile_seconds, "fit": outcome.position.seconds},
+        )
         if folder is not None:
             folder.save_field(tensors, header)
             reports.write_reconstruction(folder, outcome.prediction, config)
@@ -291,6 +291,41 @@ def _fit(
         if guard.received:
             raise _interrupted(guard.received, folder, outcome)
     return Fit(summary, outcome.rows, outcome.prediction, tensors, header)
+
+
+def summarise(
+    config: Config,
+    picture: Picture,
+    prediction: np.ndarray,
+    tensors: dict[str, np.ndarray],
+    *,
+    backend: str,
+    device: str,
+    step: int,
+    stopped: str,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What summary.json says of a fit."""
+    height, width, _ = picture.image.shape
+    return {
+        **reports.quality(prediction, picture.image, config.rgb_max),
+        "steps": step,
+        **reports.sizes(tensors, height, width),
+        "seconds": seconds,
+        "backend": backend,
+        "preset": config.preset,
+        "device": device,
+        "matmul_precision": config.matmul_precision,
+        "versions": reports.versions(backend),
+        "seed": config.seed,
+        "image": {
+            "path": picture.path,
+            "sha256": picture.sha256,
+            "height": height,
+            "width": width,
+        },
+        "stopped": stopped,
+    }
 
 
 def make_trainer(
@@ -323,7 +358,7 @@ def _interrupted(
     return Interrupted(f"stopped by {number.name} after step {step}{kept}", number)
 
 
-def _picture(image: Picture | np.ndarray) -> Picture:
+def checked_picture(image: Picture | np.ndarray) -> Picture:
     """A checked picture; arrays are hashed by their values."""
     if not isinstance(image, Picture):
         array = np.ascontiguousarray(image, dtype=np.float32)

@@ -98,14 +98,14 @@ class Outcome(NamedTuple):
     position: Position
 
 
-class _Log:
+class Log:
     """Evaluations as they happen: rows, the pooled error, the fit's position."""
 
     def __init__(
         self,
         config: Config,
         position: Position,
-        on_row: Callable[[dict[str, Any]], None],
+        on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> None:
         self.config = config
         self.position = position
@@ -117,6 +117,17 @@ class _Log:
         """PSNR of the newest evaluation; NaN before the first."""
         at = self.position
         return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
+
+    def losses_evaluate(self, target: np.ndarray) -> bool:
+        """Whether the loss of a step evaluates the parameters before it.
+
+        It has to be of the whole picture, and of colours that need no clipping.
+        """
+        config = self.config
+        whole = not config.batch_size or config.batch_size >= target[..., 0].size
+        # A target is checked against the very parameters that are kept.
+        is_bounded = config.network in ("mlp", "cnn")
+        return whole and is_bounded and config.target_psnr is None
 
     def due(self, step: int) -> bool:
         """Whether an evaluation falls after this many steps."""
@@ -167,16 +178,14 @@ def run(
         DivergedError: the loss or the parameters are not finite; the trainer and
             the last call of `save` hold the last good state.
     """
-    log = _Log(config, position or Position(), on_row)
+    log = Log(config, position or Position(), on_row)
     at = log.position
     at.step = trainer.step
-    whole_picture = not config.batch_size or config.batch_size >= target[..., 0].size
-    # A target is checked against the very parameters that are kept.
-    losses_evaluate = whole_picture and config.target_psnr is None
+    losses_evaluate = log.losses_evaluate(target)
     chunk_steps, saved_at = 1, time.monotonic()
     good = trainer.state()
-    if at.step == 0 and not whole_picture:
-        at.first_mse = _mse(trainer.predict(), target)
+    if at.step == 0 and not losses_evaluate:
+        at.first_mse = mse_of(trainer.predict(), target)
     while not (stopped := _why_stop(config, log, guard)):
         if time.monotonic() - saved_at >= save_every_seconds:
             save(at)
@@ -193,7 +202,7 @@ def run(
             save(at)
             raise _diverged(trainer, step, losses)
         good, at.loss = state, float(losses[-1])
-        if step == 0 and whole_picture:
+        if step == 0 and losses_evaluate:
             at.first_mse = float(losses[0])
         elapsed = time.perf_counter() - start
         at.seconds = seconds_before + elapsed
@@ -203,7 +212,7 @@ def run(
                 if log.due(step + offset):
                     log.record(step + offset, mse, mse)
         elif log.due(at.step):
-            mse = _mse(trainer.predict(), target)
+            mse = mse_of(trainer.predict(), target)
             at.seconds = seconds_before + time.perf_counter() - start
             log.record(at.step, mse, at.loss)
         rate = num_steps / elapsed
@@ -216,11 +225,11 @@ def run(
     interrupted = stopped.startswith("SIG")
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
-        log.record(at.step, _mse(prediction, target), at.loss)
+        log.record(at.step, mse_of(prediction, target), at.loss)
     return Outcome(stopped, interrupted, log.rows, prediction, at)
 
 
-def _why_stop(config: Config, log: _Log, guard: SignalGuard) -> str:
+def _why_stop(config: Config, log: Log, guard: SignalGuard) -> str:
     """What ends the fit here, or nothing; for a resumed fit as for the one before."""
     at, target = log.position, config.target_psnr
     # Of the parameters as they are: an older evaluation does not count.
@@ -235,7 +244,7 @@ def _why_stop(config: Config, log: _Log, guard: SignalGuard) -> str:
     return ""
 
 
-def _mse(prediction: np.ndarray, target: np.ndarray) -> float:
+def mse_of(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean squared error of the clipped prediction, summed in float64."""
     error = np.clip(prediction, 0, 1).astype(np.float64) - target
     return float(np.mean(error**2))

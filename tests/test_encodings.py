@@ -11,6 +11,8 @@ from jax_inr.encodings import (
     basic_frequencies,
     fourier_features,
     gaussian_frequencies,
+    periodic_frequencies,
+    positional_frequencies,
 )
 
 COORDS = pixel_grid(12, 17)
@@ -83,3 +85,34 @@ def test_gradients_follow_the_formula(key, point):
     outer = np.concatenate([np.cos(phases), -np.sin(phases)])
     expected = 2 * np.pi * outer[:, None] * np.concatenate([b.T, b.T])
     np.testing.assert_allclose(jacobian, expected, atol=2e-4)
+
+
+def test_positional_frequencies_are_log_linear_along_each_axis():
+    frequencies = np.asarray(positional_frequencies(8, 6.0))
+    expected = 2 ** np.array([0.0, 2.0, 4.0, 6.0]) - 1
+    np.testing.assert_allclose(frequencies[0], [*expected, 0, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(frequencies[1], [0, 0, 0, 0, *expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "sigma"), [(128, 10.0), (7, 1e-3), (1000, 2.0)])
+def test_periodic_frequencies_are_different_whole_numbers(key, count, sigma):
+    frequencies = np.asarray(periodic_frequencies(key, count, sigma))
+    assert frequencies.shape == (2, count)
+    assert (frequencies == np.round(frequencies)).all()
+    both = np.concatenate([frequencies, -frequencies], axis=1)
+    zeros = (frequencies == 0).all(axis=0).sum()
+    assert len(np.unique(both, axis=1).T) == 2 * count - zeros
+
+
+def test_few_periodic_frequencies_spread_as_the_gaussian(key):
+    keys = jax.random.split(key, 200)
+    draws = jax.vmap(lambda k: periodic_frequencies(k, 16, 10.0))(keys)
+    # About zero: half of the lattice stands for all of it.
+    np.testing.assert_allclose(np.mean(draws**2) ** 0.5, 10.0, rtol=0.05)
+
+
+def test_many_periodic_frequencies_fill_the_middle_of_the_lattice(key):
+    frequencies = np.asarray(periodic_frequencies(key, 400, 3.0))
+    have = {tuple(column) for column in frequencies.T}
+    middle = [(r, c) for r in range(1, 4) for c in range(-3, 4)]
+    assert have.issuperset(middle)

@@ -312,3 +312,124 @@ def test_bfloat16_differs_but_little():
     error = np.abs(colours - model.predict(variables, COORDS)).max()
     # Eight bits of mantissa in each of three layers whose outputs are below one.
     assert 1e-5 < error < 3 * 2**-8
+
+
+# Waves and bells
+
+
+def layers64(variables):
+    """Kernel and bias of each layer, complex where it is, in float64."""
+    params = variables["params"]
+    for index in range(sum(name.startswith("dense_") for name in params)):
+        layer = {
+            k: np.asarray(v, np.float64) for k, v in params[f"dense_{index}"].items()
+        }
+        if "kernel_imag" in layer:
+            layer["kernel"] = layer["kernel"] + 1j * layer["kernel_imag"]
+            layer["bias"] = layer["bias"] + 1j * layer["bias_imag"]
+        yield layer["kernel"], layer["bias"]
+
+
+ACTIVATIONS = {
+    "siren": lambda z: np.sin(5 * z),
+    "finer": lambda z: np.sin(5 * (np.abs(z) + 1) * z),
+    "gauss": lambda z: np.exp(-((3 * z) ** 2)),
+    "wire": lambda z: np.exp(1j * 5 * z - np.abs(3 * z) ** 2),
+}
+
+
+@pytest.mark.parametrize("network", list(ACTIVATIONS))
+def test_waves_and_bells_agree_with_float64(network):
+    config = MLP.replace(network=network, encoding="none", omega_0=5.0, scale_0=3.0)
+    model, variables = build(config)
+    *hidden, (kernel, bias) = layers64(variables)
+    x = 2 * np.asarray(COORDS, np.float64) - 1
+    for inner, shift in hidden:
+        x = ACTIVATIONS[network](x @ inner + shift)
+    expected = (1 + np.real(x @ kernel + bias)) / 2
+    np.testing.assert_allclose(model.predict(variables, COORDS), expected, atol=2e-5)
+
+
+@pytest.mark.torch
+def test_siren_agrees_with_siren_pytorch():
+    """An independent implementation, given our weights."""
+    torch = pytest.importorskip("torch")
+    siren_pytorch = pytest.importorskip("siren_pytorch")
+    config = Config(network="siren", encoding="none", hidden_features=(32, 32, 32))
+    model, variables = build(config)
+    net = siren_pytorch.SirenNet(2, 32, 3, num_layers=3, w0=30.0, w0_initial=30.0)
+    state = {}
+    for index in range(4):
+        layer = variables["params"][f"dense_{index}"]
+        name = f"layers.{index}" if index < 3 else "last_layer"
+        state[f"{name}.weight"] = torch.tensor(np.asarray(layer["kernel"]).T)
+        state[f"{name}.bias"] = torch.tensor(np.asarray(layer["bias"]))
+    net.load_state_dict(state)
+    with torch.no_grad():
+        expected = (1 + net(torch.tensor(2 * np.asarray(COORDS) - 1)).numpy()) / 2
+    # omega_0 of 30 amplifies a rounding error by up to 30 in each of three layers.
+    np.testing.assert_allclose(model.predict(variables, COORDS), expected, atol=5e-4)
+
+
+def test_gelu_is_the_tanh_form():
+    model, variables = build(MLP.replace(activation="gelu", encoding="none"))
+    *hidden, (kernel, bias) = layers64(variables)
+    x = np.asarray(COORDS, np.float64)
+    for inner, shift in hidden:
+        z = x @ inner + shift
+        x = z / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (z + 0.044715 * z**3)))
+    expected = sigmoid(x @ kernel + bias)
+    np.testing.assert_allclose(model.predict(variables, COORDS), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["periodic", "positional", "trainable", "basic"])
+def test_an_encoding_is_the_fourier_features_of_its_frequencies(encoding):
+    config = MLP.replace(encoding=encoding, octaves=3.0)
+    model, variables = build(config)
+    frequencies = {
+        "periodic": lambda: variables["constants"]["frequencies"],
+        "trainable": lambda: variables["params"]["frequencies"],
+        "positional": lambda: np.kron(np.eye(2), 2 ** np.linspace(0, 3, 4) - 1),
+        "basic": lambda: np.eye(2),
+    }[encoding]()
+    phases = 2 * np.pi * np.asarray(COORDS, np.float64) @ np.asarray(frequencies)
+    expected = np.concatenate([np.sin(phases), np.cos(phases)], -1)
+    np.testing.assert_allclose(model.encode(variables, COORDS), expected, atol=2e-5)
+    assert expected.shape[-1] == config.num_features
+
+
+def test_trained_frequencies_get_a_gradient_and_drawn_ones_none():
+    for encoding, trained in (("trainable", True), ("gaussian", False)):
+        model, variables = build(MLP.replace(encoding=encoding))
+        assert ("frequencies" in variables["params"]) is trained
+        assert ("frequencies" in variables["constants"]) is not trained
+    model, variables = build(MLP.replace(encoding="trainable"))
+    gradient = jax.grad(
+        lambda p: model.predict({**variables, "params": p}, COORDS).sum()
+    )(variables["params"])
+    assert np.isfinite(gradient["frequencies"]).all()
+    assert np.abs(gradient["frequencies"]).max() > 0
+
+
+def test_the_periodic_encoding_has_period_one_and_the_gaussian_has_not():
+    beyond = COORDS + jnp.array([1.0, -2.0])
+    for encoding, periodic in (("periodic", True), ("gaussian", False)):
+        model, variables = build(MLP.replace(encoding=encoding))
+        here, there = (model.predict(variables, c) for c in (COORDS, beyond))
+        assert bool(np.abs(here - there).max() < 1e-5) is periodic
+
+
+def test_sweepable_numbers_are_constants_of_the_model():
+    config = MLP.replace(network="wire", encoding="none", omega_0=5.0, scale_0=3.0)
+    model, variables = build(config)
+    assert float(variables["constants"]["omega_0"]) == 5.0
+    other = build(config.replace(omega_0=6.0, scale_0=2.0))[0]
+    constants = {"omega_0": jnp.float32(6.0), "scale_0": jnp.float32(2.0)}
+    changed = {**variables, "constants": constants}
+    np.testing.assert_array_equal(
+        model.predict(changed, COORDS), other.predict(changed, COORDS)
+    )
+    assert (
+        np.abs(model.predict(changed, COORDS) - model.predict(variables, COORDS)).max()
+        > 1e-3
+    )

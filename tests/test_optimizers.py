@@ -1,6 +1,6 @@
 """The optimizer against its recurrence by hand; the schedule against its formula."""
 
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jax_inr.config import Config
+from jax_inr.config import Config, Optimizer
 from jax_inr.optimizers import make_optimizer, make_schedule
 
 
@@ -73,3 +73,87 @@ def test_a_warmup_longer_than_the_fit_only_climbs():
     np.testing.assert_allclose(
         rates(config, np.arange(10)), np.arange(10) / 50, rtol=1e-5
     )
+
+
+PARAMS: Any = {
+    "dense_0": {"kernel": jnp.ones((4, 6)), "bias": jnp.ones(6)},
+    "dense_1": {"kernel": jnp.ones((6, 5)), "bias": jnp.ones(5)},
+    "dense_10": {"kernel": jnp.ones((5, 3)), "bias": jnp.ones(3)},
+    "grid_0": jnp.ones((3, 3, 2)),
+    "frequencies": jnp.ones((2, 8)),
+}
+
+
+def grads_of(seed):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: jnp.float32(rng.standard_normal(p.shape)), PARAMS)
+
+
+def test_adam_is_its_recurrence():
+    config = Config(optimizer="adam", learning_rate=0.1, beta2=0.9)
+    optimizer = make_optimizer(config)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    p, m, v = np.ones((4, 6)), 0.0, 0.0
+    for step in range(1, 5):
+        grads = grads_of(step)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        g = np.asarray(grads["dense_0"]["kernel"], np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.9 * v + 0.1 * g**2
+        mean, square = m / (1 - 0.9**step), v / (1 - 0.9**step)
+        p = p - 0.1 * mean / (np.sqrt(square) + 1e-8)
+    np.testing.assert_allclose(params["dense_0"]["kernel"], p, rtol=1e-4)
+
+
+def test_muon_orthogonalises_hidden_matrices_and_nothing_else():
+    config = Config(optimizer="muon", learning_rate=0.1)
+    optimizer = make_optimizer(config)
+    grads = grads_of(0)
+    updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+    for name in ("dense_0", "dense_1"):
+        update = np.asarray(updates[name]["kernel"])
+        size = 0.1 * 0.2 * max(update.shape) ** 0.5
+        # Five Newton-Schulz steps bring singular values to about one, not closer.
+        singular = np.linalg.svd(update / size, compute_uv=False)
+        assert (singular > 0.6).all() and (singular < 1.3).all()
+        assert (update * np.asarray(grads[name]["kernel"])).sum() < 0
+    # Adam's first step is the sign of the gradient; muon's has nesterov's two terms.
+    for update, grad in (
+        (updates["dense_10"]["kernel"], grads["dense_10"]["kernel"]),
+        (updates["dense_0"]["bias"], grads["dense_0"]["bias"]),
+        (updates["grid_0"], grads["grid_0"]),
+        (updates["frequencies"], grads["frequencies"]),
+    ):
+        np.testing.assert_array_equal(np.sign(update), -np.sign(grad))
+        sizes = np.abs(update)
+        np.testing.assert_allclose(sizes, sizes.max(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", get_args(Optimizer))
+def test_every_optimizer_goes_down_a_bowl(name):
+    config = Config(optimizer=name, learning_rate=0.02, momentum=0.5)
+    optimizer = make_optimizer(config)
+
+    def loss(params):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+
+    @jax.jit
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(
+            grads, state, params, value=value, grad=grads, value_fn=loss
+        )
+        return optax.apply_updates(params, updates), state
+
+    params, state = PARAMS, optimizer.init(PARAMS)
+    for _ in range(100):
+        params, state = step(params, state)
+    assert loss(params) < 0.8 * loss(PARAMS)
+
+
+def test_a_traced_rate_is_the_configs():
+    config = Config(learning_rate=0.3, schedule="cosine", warmup_steps=2, steps=8)
+    steps = jnp.arange(9)
+    of_config = jax.jit(jax.vmap(make_schedule(config)))(steps)
+    traced = jax.jit(lambda r: jax.vmap(make_schedule(config, r))(steps))(0.6)
+    np.testing.assert_allclose(traced, 2 * of_config, rtol=1e-6)

@@ -1,0 +1,137 @@
+"""fit_many against single fits: the same numbers from one program."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError, ImageError
+from jax_inr.fitting import fit
+from jax_inr.many import fit_many
+
+QUICK = Config(
+    num_frequencies=8, sigma=2.0, hidden_features=(16, 12), learning_rate=0.5, steps=25
+)
+BATCH = QUICK.replace(batch_size=32, eval_every=10, schedule="cosine")
+GRID = BATCH.replace(
+    encoding="dense_grid", finest=16, optimizer="adam", sampling="lattice"
+).replace(learning_rate=0.01)
+SIREN = QUICK.replace(
+    network="siren", encoding="none", optimizer="adam", learning_rate=1e-3
+)
+CNN = Config(
+    network="cnn",
+    encoding="none",
+    hidden_features=(4, 5),
+    learning_rate=0.01,
+    momentum=0.0,
+    steps=5,
+)
+
+
+def assert_alike(many, single, tolerance=2e-5):
+    np.testing.assert_allclose(many.prediction, single.prediction, atol=tolerance)
+    assert many.tensors.keys() == single.tensors.keys()
+    for name, tensor in single.tensors.items():
+        np.testing.assert_allclose(many.tensors[name], tensor, atol=20 * tolerance)
+    assert [row["step"] for row in many.rows] == [row["step"] for row in single.rows]
+    for one, other in zip(many.rows, single.rows, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert one["psnr_db"] == pytest.approx(other["psnr_db"], abs=1e-2)
+    assert many.summary.keys() == single.summary.keys()
+    assert many.header == single.header
+    np.testing.assert_allclose(many.field.render(), single.field.render(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [QUICK, BATCH, GRID, SIREN, CNN],
+    ids=["full", "batch", "grid", "siren", "cnn"],
+)
+def test_pictures_give_what_single_fits_give(config, image):
+    pictures = [image, image[::-1].copy(), 1 - image]
+    for picture, many in zip(pictures, fit_many(pictures, config), strict=True):
+        assert_alike(many, fit(picture, config))
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "values"),
+    [
+        (BATCH, "seed", (0, 1, 5)),
+        (QUICK, "sigma", (1.0, 2.0, 4.0)),
+        (BATCH, "learning_rate", (0.1, 0.5)),
+        (SIREN, "omega_0", (10.0, 30.0)),
+        (QUICK.replace(network="gauss", encoding="none"), "scale_0", (1.0, 3.0)),
+    ],
+)
+def test_a_sweep_gives_what_single_fits_give(config, name, values, image):
+    configs = [config.replace(**{name: value}) for value in values]
+    results = fit_many([image], configs)
+    for one, many in zip(configs, results, strict=True):
+        assert many.header["config"] == one.to_dict()
+        assert_alike(many, fit(image, one))
+    first, last = results[0].prediction, results[-1].prediction
+    assert np.abs(first - last).max() > 1e-4
+
+
+def test_a_fit_that_diverges_keeps_its_last_good_state_and_stops_no_other(image):
+    linear = SIREN.replace(optimizer="sgd", steps=60, eval_every=5)
+    configs = [linear.replace(learning_rate=rate) for rate in (1e-3, 1e6)]
+    good, bad = fit_many([image], configs)
+    assert good.summary["stopped"] == "steps"
+    assert_alike(good, fit(image, configs[0]))
+    assert bad.summary["stopped"] == "diverged"
+    assert all(np.isfinite(tensor).all() for tensor in bad.tensors.values())
+
+
+def test_what_cannot_share_a_program_is_refused(image):
+    with pytest.raises(ImageError, match=r"2 shapes .*12x16x3, 12x17x3"):
+        fit_many([image, image[:, :16]], QUICK)
+    with pytest.raises(ConfigError, match="steps differs"):
+        fit_many([image], [QUICK, QUICK.replace(steps=3)])
+    with pytest.raises(ConfigError, match="target_psnr"):
+        fit_many([image], QUICK.replace(target_psnr=20.0))
+    with pytest.raises(ConfigError, match="2 pictures do not go with 3 configs"):
+        fit_many([image] * 2, [QUICK] * 3)
+    with pytest.raises(ConfigError, match="no picture"):
+        fit_many([], QUICK)
+    periodic = QUICK.replace(encoding="periodic")
+    with pytest.raises(ConfigError, match="no sigma to vary"):
+        fit_many([image], [periodic, periodic.replace(sigma=3.0)])
+
+
+DEVICES = """
+import json, sys
+import jax, numpy as np
+from jax_inr.config import Config
+from jax_inr.many import fit_many
+config = Config.from_dict(json.loads(sys.argv[1]))
+image = np.load(sys.argv[2])
+results = fit_many([image], [config.replace(seed=seed) for seed in range(5)])
+np.save(sys.argv[3], np.stack([one.prediction for one in results]))
+print(len(jax.devices()))
+"""
+
+
+def test_fits_are_shared_by_all_devices(image, tmp_path):
+    """Five fits over three devices: padded, and the same numbers as on one."""
+    np.save(tmp_path / "image.npy", image)
+    words = [json.dumps(BATCH.to_dict()), tmp_path / "image.npy", tmp_path / "out.npy"]
+    flags = "--xla_force_host_platform_device_count=3"
+    result = subprocess.run(
+        [sys.executable, "-c", DEVICES, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "3"
+    expected = fit_many([image], [BATCH.replace(seed=seed) for seed in range(5)])
+    found = np.load(tmp_path / "out.npy")
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one.prediction, atol=2e-5)
