@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -21,6 +22,7 @@ from jax_inr.errors import (
 from jax_inr.options import (
     FIELDS,
     BenchOptions,
+    SpectralBiasOptions,
     check_ranges,
     parse_fit,
     parse_size,
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "export": export_command,
             "extrapolate": extrapolate_command,
             "bench": bench_command,
+            "spectral-bias": spectral_bias_command,
         }
         if argv[:1] in ([], ["-h"], ["--help"]):
             names = ",".join(commands)
@@ -153,6 +156,41 @@ def bench_command(argv: list[str]) -> int:
     benchmark.check_sections(options.sections)
     sections = options.sections or tuple(benchmark.SECTIONS)
     benchmark.report(sections, options.turns, Path(options.out), options.quick)
+    print(f"written to {options.out}")
+    return 0
+
+
+def spectral_bias_command(argv: list[str]) -> int:
+    """`jax-inr spectral-bias`: run the experiments and write the report."""
+    options = run_tyro(SpectralBiasOptions, argv, "spectral-bias")
+    from jax_inr.bias import forms
+
+    form = forms.make_form(options.quick, options.size, options.bands, options.ntk_side)
+    sections = forms.check_sections(options.sections)
+    if not 0 <= options.seed < 2**32:
+        raise ConfigError(f"seed is {options.seed}; it must lie in 0 to {2**32 - 1}")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from jax_inr.images import load_image, sample_image
+
+    if options.image is None:
+        picture = sample_image(size=form.size)
+    else:
+        picture = load_image(
+            options.image, size=form.size, max_pixels=options.max_pixels
+        )
+        for text in picture.notices:
+            streams.say(f"notice: {picture.path}: {text}")
+    from jax_inr.bias import experiments, report
+
+    out = Path(options.out) / "spectral-bias.json"
+    settings = experiments.about(form, picture, options.seed)
+    kept = experiments.read(out, settings, options.overwrite)
+    command = shlex.join(["python", "scripts/spectral_bias.py", *argv])
+    with experiments.Display() as display:
+        experiments.run(
+            form, picture, options.seed, out, kept, sections, command, display
+        )
+    report.write_report(kept, out)
     print(f"written to {options.out}")
     return 0
 

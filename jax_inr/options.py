@@ -34,6 +34,34 @@ class BenchOptions:
     """Print the traceback of an error."""
 
 
+@dataclasses.dataclass(frozen=True)
+class SpectralBiasOptions:
+    """Measure spectral bias and write the report on it; a second run goes on."""
+
+    image: tyro.conf.Positional[str | None] = None
+    """Picture, centre-cropped to a square; left out: the sample cat."""
+    out: str = "runs/spectral-bias"
+    """Folder of spectral-bias.md, .json and images/."""
+    quick: bool = False
+    """The small form: the direction of every finding in about a minute."""
+    sections: tuple[str, ...] = ()
+    """Of checks, waves, ntk, spectra, widths, locality, sharing. Left out: all."""
+    size: int | None = None
+    """Side of the picture in pixels; left out: 128, and 64 with --quick."""
+    bands: int | None = None
+    """Frequency bands; left out: 10."""
+    ntk_side: int | None = None
+    """Side of the sub-grid of the NTK; left out: 32, and 16 with --quick."""
+    seed: int = 0
+    """Seed of all draws."""
+    overwrite: bool = False
+    """Measure anew what --out holds."""
+    max_pixels: int = 50_000_000
+    """Refuse pictures of more pixels than this."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
 def parse_fit(argv: list[str]) -> Any:
     """The options of `fit`: the config's fields, with the preset's as defaults.
 
