@@ -324,6 +324,7 @@ def summarise(
     height, width, _ = picture.image.shape
     return {
         **reports.quality(prediction, picture.image, config.rgb_max),
+        **reports.split_quality(prediction, picture.image, config),
         "steps": step,
         **reports.sizes(tensors, height, width),
         "seconds": seconds,

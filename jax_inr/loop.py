@@ -17,6 +17,7 @@ from jax_inr.errors import DivergedError
 from jax_inr.film import next_frame
 from jax_inr.metrics import psnr_from_mse
 from jax_inr.signals import SignalGuard
+from jax_inr.splits import train_index
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
 MAX_CHUNK_STEPS = 4096  # losses of one compiled chunk
@@ -122,7 +123,7 @@ class Log:
     def losses_evaluate(self, target: np.ndarray) -> bool:
         """Whether the loss of a step evaluates the parameters before it.
 
-        It has to be of the whole picture, and of colours that need no clipping.
+        It has to be of all trained pixels, and of colours that need no clipping.
         """
         config = self.config
         whole = not config.batch_size or config.batch_size >= target[..., 0].size
@@ -184,11 +185,14 @@ def run(
     log = Log(config, position or Position(), on_row)
     at = log.position
     at.step = trainer.step
+    # Nothing here sees a held-out pixel.
+    trained = train_index(config, *target.shape[:2])
+    target = target[trained]
     losses_evaluate = log.losses_evaluate(target)
     chunk_steps, saved_at = 1, time.monotonic()
     good = trainer.state()
     if at.step == 0 and not losses_evaluate:
-        at.first_mse = mse_of(trainer.predict(), target)
+        at.first_mse = mse_of(trainer.predict()[trained], target)
     if at.step == 0 and on_frame is not None:
         on_frame(0, trainer.predict())
     while not (stopped := _why_stop(config, log, guard)):
@@ -219,7 +223,7 @@ def run(
                 if log.due(step + offset):
                     log.record(step + offset, mse, mse)
         elif log.due(at.step):
-            mse = mse_of(trainer.predict(), target)
+            mse = mse_of(trainer.predict()[trained], target)
             at.seconds = seconds_before + time.perf_counter() - start
             log.record(at.step, mse, at.loss)
         if on_frame is not None and at.step == next_frame(step):
@@ -236,7 +240,7 @@ def run(
         on_frame(at.step, prediction)
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
-        log.record(at.step, mse_of(prediction, target), at.loss)
+        log.record(at.step, mse_of(prediction[trained], target), at.loss)
     return Outcome(stopped, interrupted, log.rows, prediction, at)
 
 

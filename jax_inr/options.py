@@ -23,11 +23,41 @@ class BenchOptions:
     """Measure the speed of fits side by side."""
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Sections to run: steps, presets. Left out: all."""
+    """Sections to run: steps, race, parameters, kodak, many. Left out: all."""
     turns: int = 9
     """Turns of each contender."""
+    quick: bool = False
+    """A form of each section that ends within a minute."""
     out: str = "docs/performance.md"
     """Report to write; its .json beside it keeps every measurement."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectralBiasOptions:
+    """Measure spectral bias and write the report on it; a second run goes on."""
+
+    image: tyro.conf.Positional[str | None] = None
+    """Picture, centre-cropped to a square; left out: the sample cat."""
+    out: str = "runs/spectral-bias"
+    """Folder of spectral-bias.md, .json and images/."""
+    quick: bool = False
+    """The small form: the direction of every finding in about a minute."""
+    sections: tuple[str, ...] = ()
+    """Of checks, waves, ntk, spectra, widths, locality, sharing. Left out: all."""
+    size: int | None = None
+    """Side of the picture in pixels; left out: 128, and 64 with --quick."""
+    bands: int | None = None
+    """Frequency bands; left out: 10."""
+    ntk_side: int | None = None
+    """Side of the sub-grid of the NTK; left out: 32, and 16 with --quick."""
+    seed: int = 0
+    """Seed of all draws."""
+    overwrite: bool = False
+    """Measure anew what --out holds."""
+    max_pixels: int = 50_000_000
+    """Refuse pictures of more pixels than this."""
     debug: bool = False
     """Print the traceback of an error."""
 
@@ -67,10 +97,16 @@ def fit_options(base: Config) -> type:
     options = [
         option(
             "image",
-            tyro.conf.Positional[str | None],
-            None,
-            "Picture to fit; left out: the sample cat.",
+            tyro.conf.Positional[tuple[str, ...]],
+            (),
+            "Pictures to fit, each into a folder of its own; left out: the sample cat.",
             metavar="IMAGE",
+        ),
+        option(
+            "sweep",
+            tuple[str, ...],
+            (),
+            "NAME=V,V,… of the config: a fit for each value, as sigma=1,3,10 seed=0,1.",
         ),
         option(
             "preset",
@@ -174,8 +210,8 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "size", "out", "config", "backend"):
-            if getattr(options, name) is not None:
+        for name in ("image", "sweep", "size", "out", "config", "backend"):
+            if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",
                     "leave it out, or begin a new run",

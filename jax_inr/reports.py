@@ -15,6 +15,7 @@ from jax_inr.config import GRIDS, Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.images import Picture, encode_png
 from jax_inr.runs import RunFolder
+from jax_inr.splits import num_trained, train_mask
 
 PACKAGES = {
     "jax": ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"),
@@ -50,6 +51,24 @@ def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str
         "psnr_db": float(metrics.psnr(prediction, image * (255 / rgb_max))),
         "psnr_8bit_db": float(metrics.psnr_8bit(shown, image)),
         "ssim": None if np.isnan(ssim) else ssim,
+    }
+
+
+def split_quality(
+    prediction: np.ndarray, image: np.ndarray, config: Config
+) -> dict[str, float]:
+    """`train_psnr_db` and `heldout_psnr_db` where pixels are held out, else nothing.
+
+    Both as `psnr_db` of `quality`, over the pixels that were trained on and over all
+    the others.
+    """
+    if num_trained(config, *image.shape[:2]) == image[..., 0].size:
+        return {}
+    mask = train_mask(config, *image.shape[:2])
+    target = image * (255 / config.rgb_max)
+    return {
+        "train_psnr_db": float(metrics.psnr(prediction[mask], target[mask])),
+        "heldout_psnr_db": float(metrics.psnr(prediction[~mask], target[~mask])),
     }
 
 

@@ -1,0 +1,317 @@
+"""What the measurements say of the notebook's statements: sentences made of numbers.
+
+Every function takes what a section measured, by part, and returns verdicts; a number or
+a direction that is not in the measurements appears in none of them.
+"""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Json = dict[str, Any]
+
+YES, PARTLY, NO = "borne out", "borne out in part", "not borne out"
+PARSEVAL, KERNEL, DECAY = 1e-5, 1e-5, 0.05  # what the instruments must hold to
+ORDERED = 0.8  # rank correlation from which on an order counts as one
+EQUAL = 1e-4  # colours that differ by less are the same but for rounding
+
+
+class Verdict(NamedTuple):
+    """A statement, whether it is borne out, and the numbers that say so."""
+
+    statement: str
+    verdict: str
+    evidence: str
+
+
+def is_monotone(steps: list[int | None]) -> bool:
+    """Whether nothing is learned before what comes ahead of it; None is never."""
+    known = [math.inf if step is None else step for step in steps]
+    return all(a <= b for a, b in itertools.pairwise(known))
+
+
+def rank_correlation(a: Any, b: Any) -> float:
+    """Spearman's correlation of ranks, ties at their mean; 0 of a constant."""
+
+    def ranks(values: Any) -> np.ndarray:
+        values = np.asarray(values, float)
+        below = (values[:, None] > values).sum(1)
+        return below + ((values[:, None] == values).sum(1) - 1) / 2
+
+    x, y = (ranks(v) - ranks(v).mean() for v in (a, b))
+    norm = math.sqrt((x @ x) * (y @ y))
+    return float(x @ y) / norm if norm else 0.0
+
+
+def decibels(a: float, b: float) -> str:
+    return f"{a:.1f} against {b:.1f} dB"
+
+
+def checks(kept: Json) -> list[Verdict]:
+    """The instruments themselves."""
+    found = []
+    if "checks/parseval" in kept:
+        errors = kept["checks/parseval"]["errors"]
+        worst = max(errors.values())
+        found.append(
+            Verdict(
+                f"The spectrum keeps the energy (Parseval) to {PARSEVAL:.0e}.",
+                "holds" if worst <= PARSEVAL else "does not hold",
+                f"{worst:.1e} at worst, over pictures of {', '.join(errors)} pixels",
+            )
+        )
+    if "checks/kernel" in kept:
+        one = kept["checks/kernel"]
+        found.append(
+            Verdict(
+                "The NTK is the product of the Jacobian with itself.",
+                "holds" if one["error"] <= KERNEL else "does not hold",
+                f"{one['error']:.1e} of its largest entry away from central "
+                f"differences, {one['outputs']} outputs and {one['num_params']} "
+                "parameters",
+            )
+        )
+    for name in ("none", "gaussian"):
+        if f"ntk/{name}" in kept:
+            found.append(_decay(name, kept[f"ntk/{name}"]))
+    for name, wanted in (("none", True), ("gaussian", False)):
+        if f"waves/{name}" in kept:
+            found.append(_order(name, wanted, kept[f"waves/{name}"]["learned_steps"]))
+    return found
+
+
+def _decay(name: str, one: Json) -> Verdict:
+    rates = np.abs(np.array(one["rates"]) - 1).max()
+    holds = max(one["worst"], rates) <= DECAY
+    return Verdict(
+        f"{_encoding(name)}: the NTK predicts the decay of the first "
+        f"{len(one['rates'])} components within {DECAY:.0%}.",
+        "holds" if holds else "does not hold",
+        f"rates of decay at a vanishing step {rates:.2%} off at worst; after "
+        f"{one['steps'][-1]} steps, which leave {one['left'][-1][0]:.1%} of the first "
+        f"component, what is left of each is {one['worst']:.1%} of its start off "
+        "at worst",
+    )
+
+
+def _order(name: str, wanted: bool, draws: list[list[int | None]]) -> Verdict:
+    monotone = sum(is_monotone(steps) for steps in draws)
+    holds = monotone == len(draws) if wanted else monotone == 0
+    return Verdict(
+        f"{_encoding(name)}: the order in which sinusoids are learned is "
+        f"{'' if wanted else 'not '}that of their frequencies.",
+        "holds" if holds else "does not hold",
+        f"monotone in {monotone} of {len(draws)} draws; steps "
+        f"{'; '.join(', '.join(str(s or 'never') for s in steps) for steps in draws)}",
+    )
+
+
+def _encoding(name: str) -> str:
+    return "No encoding" if name == "none" else "Gaussian encoding"
+
+
+def statements(kept: Json) -> list[Verdict]:
+    """The notebook's statements, as far as what they need was measured."""
+    networks: Json = {}
+    for name, one in kept.items():
+        if name.startswith("spectra/"):
+            networks |= one["networks"]
+    parts = {name.partition("/")[2]: one for name, one in kept.items()}
+    widths = {n: one for n, one in kept.items() if n.startswith("widths/")}
+    found: list[Verdict] = []
+    if {"mlp"} <= networks.keys() and "waves/none" in kept:
+        found.append(_bias(networks["mlp"], kept["waves/none"]))
+    if {"cnn", "cnn-adam"} <= networks.keys():
+        mean_db = kept["spectra/cnn"]["mean_psnr_db"]
+        found.append(_colours(networks["cnn"], networks["cnn-adam"], mean_db))
+    if "widths/gaussian" in widths and len(widths) > 2:
+        plain = [one for one in widths.values() if one["hidden"] is not None]
+        found.append(_overparameterized(plain, widths["widths/gaussian"]))
+    if {"mlp", "siren"} <= networks.keys():
+        found.append(_limitation(networks["mlp"], networks["siren"]))
+    encoded = {n: one for n, one in networks.items() if n.startswith("gaussian-")}
+    if encoded and "mlp" in networks:
+        found.append(_cure(networks["mlp"], encoded))
+    if encoded:
+        mean_db = kept["spectra/gaussian"]["mean_psnr_db"]
+        found.append(_period(encoded, mean_db))
+    if {"locality/cnn", "locality/pixel", "locality/padding"} <= kept.keys():
+        found.append(_equivariance(parts["cnn"], parts["pixel"], parts["padding"]))
+    shared = [one for name, one in kept.items() if name.startswith("sharing/")]
+    if len(shared) > 1:
+        found.append(_sharing(shared))
+    return found
+
+
+def _bias(mlp: Json, waves: Json) -> Verdict:
+    missing = mlp["missing"][-1]
+    order = rank_correlation(range(len(missing)), missing)
+    draws = waves["learned_steps"]
+    monotone = sum(is_monotone(steps) for steps in draws)
+    score = (order >= ORDERED) + (monotone == len(draws))
+    return Verdict(
+        "“NNs using simple activation functions are biased towards learning low "
+        "frequency representations of data”",
+        (NO, PARTLY, YES)[score],
+        f"after {mlp['steps'][-1]} steps on the picture the plain MLP misses "
+        f"{missing[0]:.0%} of the lowest band and {missing[-1]:.0%} of the highest, "
+        f"rank correlation with frequency {order:.2f}; sinusoids of equal amplitude "
+        f"are learned in the order of their frequencies in {monotone} of "
+        f"{len(draws)} draws",
+    )
+
+
+def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
+    def low_and_high(one: Json) -> tuple[float, float]:
+        missing, half = one["missing"][-1], len(one["edges"]) // 2
+        return missing[0], float(np.mean(missing[half:]))
+
+    (low, high), (adam_low, adam_high) = low_and_high(cnn), low_and_high(adam)
+    no_detail = high >= 0.9
+    colours = cnn["psnr_db"][-1] > mean_db
+    score = int(no_detail) + int(no_detail and colours)
+    only = "" if colours else ", less than the picture's mean colour"
+    faster = (
+        "so part of the blur is the optimizer's"
+        if adam["psnr_db"][-1] > cnn["psnr_db"][-1] + 1
+        else "so the optimizer is not to blame"
+    )
+    return Verdict(
+        "The CNN “ended up learning a ‘low-frequency’ representation of the cat (the "
+        "colours are there, but no complex patterns were learned)”",
+        (NO, PARTLY, YES)[score],
+        f"after {cnn['steps'][-1]} steps it misses {low:.0%} of the lowest band and "
+        f"{high:.0%} of the upper half of the bands, at {cnn['psnr_db'][-1]:.1f} dB "
+        f"({mean_db:.1f} dB has the mean colour{only}); the same network under Adam "
+        f"misses {adam_low:.0%} and {adam_high:.0%} at {adam['psnr_db'][-1]:.1f} dB, "
+        f"{faster}",
+    )
+
+
+def _overparameterized(plain: list[Json], encoded: Json) -> Verdict:
+    plain = sorted(plain, key=lambda one: one["num_params"])
+    small, large = plain[0], plain[-1]
+    best = max(plain, key=lambda one: one["psnr_db"])
+    missing = large["missing"]
+    order = rank_correlation(range(len(missing)), missing)
+    behind = best["psnr_db"] < encoded["psnr_db"]
+    score = int(behind) + int(order >= ORDERED)
+    return Verdict(
+        "“Regardless of overparameterizing the space, the existence of spectral bias "
+        "persists”",
+        (NO, PARTLY, YES)[score],
+        f"{large['num_params'] / small['num_params']:.0f} times the parameters take "
+        f"the plain MLP from {small['psnr_db']:.1f} to {large['psnr_db']:.1f} dB in "
+        f"{large['steps']} steps, half learned up to {small['half_learned']:.1f} and "
+        f"{large['half_learned']:.1f} cycles; at the largest width what is missing "
+        f"has a rank correlation of {order:.2f} with frequency; the Gaussian encoding "
+        f"with {encoded['num_params'] / large['num_params']:.1%} of those parameters "
+        f"has {encoded['psnr_db']:.1f} dB and {encoded['half_learned']:.1f} cycles",
+    )
+
+
+def _limitation(mlp: Json, siren: Json) -> Verdict:
+    ahead = siren["psnr_db"][-1] > mlp["psnr_db"][-1] + 1
+    quarter = max(len(mlp["steps"]) - 3, 0)
+    energy = [float(np.mean(np.minimum(row, 1))) for row in mlp["missing"]]
+    still = energy[-1] < energy[quarter] - 0.01
+    verdict = (YES if not still else PARTLY) if ahead else NO
+    slow = (
+        f"yet it is slow rather than unable: from step {mlp['steps'][quarter]} to "
+        f"{mlp['steps'][-1]} its missing share, averaged over bands, still falls "
+        f"from {energy[quarter]:.0%} to {energy[-1]:.0%}"
+        if still
+        else f"from step {mlp['steps'][quarter]} on it learns nothing more"
+    )
+    return Verdict(
+        "“This is a fundamental architectural limitation with most standard activation "
+        "functions (specifically for ones that do not have some form of frequency "
+        "parameter built in)”",
+        verdict,
+        "SIREN, whose sine has a frequency, against ReLU at equal widths and steps: "
+        f"{decibels(siren['psnr_db'][-1], mlp['psnr_db'][-1])}, learned up to "
+        f"{siren['highest_learned']:.1f} against {mlp['highest_learned']:.1f} cycles; "
+        f"for the ReLU network, {slow}",
+    )
+
+
+def _cure(mlp: Json, encoded: Json) -> Verdict:
+    def final(one: Json) -> float:
+        return one["psnr_db"][-1]
+
+    best = max(encoded, key=lambda name: final(encoded[name]))
+    gains = {name: final(one) - final(mlp) for name, one in encoded.items()}
+    better = [name for name, gain in gains.items() if gain > 1]
+    verdict = YES if len(better) == len(gains) else (PARTLY if better else NO)
+    each = ", ".join(
+        f"{one['highest_learned']:.1f} cycles and {final(one):.1f} dB at σ = "
+        f"{name.rpartition('-')[2]}"
+        for name, one in encoded.items()
+    )
+    return Verdict(
+        "“To counteract spectral bias, we can encode our input as a Fourier Series”",
+        verdict,
+        f"in {mlp['steps'][-1]} steps the network learns up to {each}, against "
+        f"{mlp['highest_learned']:.1f} cycles and {final(mlp):.1f} dB without "
+        f"encoding; σ = {best.rpartition('-')[2]} is the best of these here",
+    )
+
+
+def _period(encoded: Json, mean_db: float) -> Verdict:
+    # How far towards the fit's own quality the picture's repetition gets.
+    repeats = {
+        name: one["next_period_db"] > (one["psnr_db"][-1] + mean_db) / 2
+        for name, one in encoded.items()
+    }
+    count = sum(repeats.values())
+    each = ", ".join(
+        f"{one['next_period_db']:.1f} dB at σ = {name.rpartition('-')[2]} (in the "
+        f"picture {one['psnr_db'][-1]:.1f})"
+        for name, one in encoded.items()
+    )
+    return Verdict(
+        "“We are treating the image as the signal of a single period. This makes the "
+        "signal periodic”",
+        YES if count == len(repeats) else (PARTLY if count else NO),
+        f"one period further on, the fit shows the picture with {each}; its mean "
+        f"colour has {mean_db:.1f} dB. Gaussian frequencies are no whole numbers of "
+        "cycles",
+    )
+
+
+def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
+    inside, edge = cnn["slid_inner"] <= EQUAL, cnn["slid_largest"] <= EQUAL
+    where = f"{padding['reach']} pixels" if padding["reach"] else "no pixel"
+    return Verdict(
+        "CNNs have “translation equivariance: translating the input will shift the "
+        "output in a similar way”",
+        (YES if edge else PARTLY) if inside else NO,
+        f"with the input of a trained CNN {cnn['shift']} pixels further on, colours "
+        f"differ from the translated output by {cnn['slid_inner']:.1e} at most inside "
+        f"and by {cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
+        f"per-pixel network's by {pixel['slid_largest']:.1e} anywhere. Padding alone "
+        f"tells {where} from the border where they are, with {padding['layers']} "
+        "layers of 3x3",
+    )
+
+
+def _sharing(shared: list[Json]) -> Verdict:
+    shared = sorted(shared, key=lambda one: one["networks"])
+    wins, told = 0, []
+    for i, sigma in enumerate(shared[0]["sigmas"]):
+        unseen = [one["unseen_db"][i] for one in shared]
+        wins += unseen[0] == max(unseen)
+        each = ", ".join(
+            f"{db:.1f} dB by {one['networks']}"
+            for db, one in zip(unseen, shared, strict=True)
+        )
+        told.append(f"at σ = {sigma:g} {each}")
+    return Verdict(
+        "“We should use a network that shares parameters, because we are assuming that "
+        "the non-linear function can be generalized to every pixel”",
+        YES if wins == len(told) else (PARTLY if wins else NO),
+        "pixels that were not trained on, from networks of together as many "
+        f"parameters: {'; '.join(told)}",
+    )
