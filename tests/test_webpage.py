@@ -42,6 +42,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SOFTWARE = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
+# The others take the same ways through the page, and are left to `-m slow`.
+QUICK = ("relu", "gelu", "siren", "wire", "hash grid")
 GAINS = {"plain": 20.0, "wire": 0.5, "dense grid": 12.0, "hash grid": 12.0}
 
 
@@ -100,7 +102,13 @@ def levels(picture) -> np.ndarray:
     return np.broadcast_to(to_uint8(picture), (*picture.shape[:2], 3)).astype(int)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in CONFIGS
+    ],
+)
 def test_the_canvas_shows_what_render_gives(open_page, tmp_path, name):
     field = field_of(CONFIGS[name], gain=GAINS.get(name, 6.0))
     field.to_html(tmp_path / "field.html")
