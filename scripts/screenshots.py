@@ -12,11 +12,11 @@ from playwright.sync_api import sync_playwright
 SIZE = {"width": 720, "height": 450}
 # What is drawn in software takes its time.
 TIMEOUT_MS = 1_200_000
-SHOTS = {"page": "", "page-zoom": "#0.3,0.25,0.55,0.65"}
+SHOTS = {"page": ""}
 
 
 def main(page_path: str, folder: str) -> None:
-    """Write FOLDER/page.jpg, the whole picture, and FOLDER/page-zoom.jpg, an eye."""
+    """Write FOLDER/page.jpg, and any other of SHOTS: name and window."""
     arguments = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     found = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as driver:
