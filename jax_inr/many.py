@@ -291,6 +291,7 @@ class _Fits:
         )
         arguments = (self._state, self._constants, self._data, self._keys, 0)
         self._chunk = jax.jit(sharded).lower(*arguments).compile()
+        _finite(self._state)
         self.predict()
 
     def advance(self, num_steps: int) -> Float[np.ndarray, "k steps"]:
