@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from jax_inr.errors import ConfigError
 
-Window = tuple[float, float, float, float]
+Number = int | float
+Window = tuple[Number, Number, Number, Number]
 FULL: Window = (0.0, 0.0, 1.0, 1.0)  # top, left, bottom, right
 MAX_SIDE = 65_535
 # Float32 keeps six digits: farther out a pixel of the unit square has no place.

@@ -222,13 +222,13 @@ def test_a_render_of_16384_stays_below_2_gb_and_shows_progress(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "view", [(0, 5), (5, -1), (65_536, 1), (2.0, 2), (4, 4, (0.5, 0, 0.5, 1))]
+    "view", [(0, 5), (5, -1), (65_536, 1), (4, 4, (0.5, 0, 0.5, 1))]
 )
 def test_the_field_refuses_a_view_that_cannot_be_drawn(view):
     field = ImageField(SMALL, 12, 17, 3, draw(make_model(SMALL, 12, 17, 3)))
     with pytest.raises(ConfigError):
         check_view(*view)
-    with pytest.raises((ConfigError, TypeError)):
+    with pytest.raises(ConfigError):
         field.render(*view)
 
 
