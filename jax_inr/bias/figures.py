@@ -68,7 +68,7 @@ def heat_maps(networks: Json) -> Figure:
 
 
 def pictures(networks: Json) -> Figure:
-    """The target, where it was kept, and every network's picture after its last step."""
+    """The target, where it was kept, and every network's picture at the end."""
     shown = [(one["target"], "target") for one in networks.values() if "target" in one]
     for name, one in networks.items():
         numbers = f"{one['psnr_db'][-1]:.1f} dB, {one['steps'][-1]} steps"

@@ -100,8 +100,8 @@ def _decay(name: str, one: Json) -> Verdict:
         f"{len(one['rates'])} components within {DECAY:.0%}.",
         "holds" if holds else "does not hold",
         f"rates of decay at a vanishing step {rates:.2%} off at worst; after "
-        f"{one['steps'][-1]} steps, which leave {1 - one['lost'][-1][0]:.1%} of the first "
-        f"component, what is left of each is {one['worst']:.1%} of its start off "
+        f"{one['steps'][-1]} steps, which leave {1 - one['lost'][-1][0]:.1%} of the "
+        f"first component, what is left of each is {one['worst']:.1%} of its start off "
         "at worst",
     )
 
@@ -193,8 +193,8 @@ def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
         (NO, PARTLY, YES)[score],
         f"after {cnn['steps'][-1]} steps it misses {low:.0%} of the lowest band and "
         f"{high:.0%} of the upper half of the bands, at {cnn['psnr_db'][-1]:.1f} dB, "
-        f"where the mean colour alone has {mean_db:.1f} dB; the same network under Adam "
-        f"misses {adam_low:.0%} and {adam_high:.0%} at {adam['psnr_db'][-1]:.1f} dB, "
+        f"where the mean colour alone has {mean_db:.1f} dB; the same network under "
+        f"Adam misses {adam_low:.0%} and {adam_high:.0%} at {adam['psnr_db'][-1]:.1f} dB, "
         f"{faster}",
     )
 
@@ -227,12 +227,13 @@ def _limitation(mlp: Json, siren: Json) -> Verdict:
     energy = [float(np.mean(np.minimum(row, 1))) for row in mlp["missing"]]
     still = energy[-1] < energy[quarter] - 0.01
     verdict = (YES if not still else PARTLY) if ahead else NO
+    since = mlp["steps"][quarter]
     slow = (
-        f"yet the ReLU network is slow rather than unable: from step {mlp['steps'][quarter]} to "
+        f"yet the ReLU network is slow rather than unable: from step {since} to "
         f"{mlp['steps'][-1]} its missing share, averaged over bands, still falls "
         f"from {energy[quarter]:.0%} to {energy[-1]:.0%}"
         if still
-        else f"from step {mlp['steps'][quarter]} on the ReLU network learns nothing more"
+        else f"from step {since} on the ReLU network learns nothing more"
     )
     return Verdict(
         "“This is a fundamental architectural limitation with most standard activation "
@@ -289,6 +290,9 @@ def _period(encoded: Json, mean_db: float) -> Verdict:
 
 
 def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
+    inner, anywhere = (
+        colours_apart(one) for one in (cnn["slid_inner"], pixel["slid_largest"])
+    )
     inside, edge = cnn["slid_inner"] <= EQUAL, cnn["slid_largest"] <= EQUAL
     where = f"{padding['reach']} pixels" if padding["reach"] else "no pixel"
     return Verdict(
@@ -296,10 +300,10 @@ def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
         "output in a similar way”",
         (YES if edge else PARTLY) if inside else NO,
         f"with the input of a trained CNN {cnn['shift']} pixels further on, colours "
-        f"differ from the translated output by {colours_apart(cnn['slid_inner'])} inside "
-        f"and by up to {cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
-        f"per-pixel network's by {colours_apart(pixel['slid_largest'])} anywhere. Padding alone "
-        f"tells {where} from the border where they are, with {padding['layers']} "
+        f"differ from the translated output by {inner} inside and by up to "
+        f"{cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
+        f"per-pixel network's by {anywhere} anywhere. Padding alone tells "
+        f"{where} from the border where they are, with {padding['layers']} "
         "layers of 3x3",
     )
 
