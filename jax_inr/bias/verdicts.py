@@ -194,8 +194,8 @@ def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
         f"after {cnn['steps'][-1]} steps it misses {low:.0%} of the lowest band and "
         f"{high:.0%} of the upper half of the bands, at {cnn['psnr_db'][-1]:.1f} dB, "
         f"where the mean colour alone has {mean_db:.1f} dB; the same network under "
-        f"Adam misses {adam_low:.0%} and {adam_high:.0%} at {adam['psnr_db'][-1]:.1f} dB, "
-        f"{faster}",
+        f"Adam misses {adam_low:.0%} and {adam_high:.0%} at "
+        f"{adam['psnr_db'][-1]:.1f} dB, {faster}",
     )
 
 
