@@ -165,11 +165,11 @@ RACE = {
     "`default`": ("fit", "default", {}),
     "`fast`": ("fit", "fast", {}),
     "`quality`": ("fit", "quality", {}),
-    "siren-pytorch": ("peer", "siren-pytorch", {"steps": 2000, "seconds": 180}),
+    "siren-pytorch": ("peer", "siren-pytorch", {"steps": 2000, "seconds": 90}),
     "random-fourier-features-pytorch": (
         "peer",
         "random-fourier-features-pytorch",
-        {"steps": 2000, "seconds": 180},
+        {"steps": 2000, "seconds": 90},
     ),
 }
 BASELINE = "torch_ref `optimized`"

@@ -101,6 +101,8 @@ def fit_command(argv: list[str]) -> int:
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+    if len(options.image) > 1 or options.sweep:
+        return fit_many_command(options, config)
     from jax_inr import fitting, progress
 
     console = progress.console()
@@ -125,9 +127,8 @@ def fit_command(argv: list[str]) -> int:
             fields = dataclasses.asdict(config)
             result = fitting.resume(out, changes=fields, **how)
         else:
-            picture = read_picture(options, config)
-            for text in picture.notices:
-                notice(f"{picture.path}: {text}")
+            path = options.image[0] if options.image else None
+            picture = read_picture(path, options, config)
             out = options.out or free_folder(picture.path, options.preset)
             result = fitting.fit(
                 picture,
@@ -141,6 +142,61 @@ def fit_command(argv: list[str]) -> int:
         console.print(progress.closing_table(result.summary))
         console.print(f"written to {out}", highlight=False, markup=False)
     return 0
+
+
+def fit_many_command(options: Any, config: Config) -> int:
+    """`jax-inr fit` of several pictures, or with a sweep: many runs, one overview."""
+    if options.backend == "torch" or options.film:
+        what = "--film" if options.film else "--backend torch"
+        raise ConfigError(
+            f"{what} goes with one fit at a time",
+            "leave it out, or give one picture and no --sweep",
+        )
+    from jax_inr import batch, progress
+
+    points = batch.configs_of(config, batch.parse_sweep(options.sweep, config))
+    sweep = batch.parse_sweep(options.sweep, config)
+    if options.device != "gpu":
+        # Fits that are on devices of their own share the cores best.
+        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "device_count" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {count}".strip()
+    paths, failures, runs = list(options.image), [], []
+    for name, path in zip(
+        batch.name_pictures(paths) or ["sample"], paths or [None], strict=True
+    ):
+        try:
+            picture = read_picture(path, options, config)
+        except JaxInrError as error:
+            streams.say(f"error: {told(error)[0]}")
+            failures.append(batch.Failure(name, error))
+            continue
+        for point, one in points.items():
+            parts = [name] if paths else []
+            runs.append(
+                batch.Run("/".join([*parts, *([point] if sweep else [])]), picture, one)
+            )
+    out = Path(options.out or free_folder("many", options.preset))
+    console = progress.console()
+    with progress.Display(console, options.quiet) as display:
+        summaries, later = batch.fit_all(
+            runs,
+            out,
+            device=options.device,
+            overwrite=options.overwrite,
+            on_progress=display,
+        )
+    for failure in later:
+        streams.say(f"error: {failure.name}: {told(failure.error)[0]}")
+    failures += later
+    if summaries or failures:
+        out.mkdir(parents=True, exist_ok=True)
+        batch.write_overview(out, summaries, failures, sweep)
+    if not options.quiet:
+        console.print(progress.overview_table(summaries))
+        console.print(f"written to {out}", highlight=False, markup=False)
+    return failures[0].error.exit_code if failures else 0
 
 
 def is_finished(out: str, config: Config) -> bool:
@@ -252,16 +308,18 @@ def compare_command(argv: list[str]) -> int:
     return 0
 
 
-def read_picture(options: Any, config: Config) -> Any:
-    """The picture that the options name, checked against an explicit batch size."""
+def read_picture(path: str | None, options: Any, config: Config) -> Any:
+    """A picture, None being the sample, checked against an explicit batch size."""
     from jax_inr.images import load_image, sample_image
     from jax_inr.splits import num_trained
 
     size = parse_size(options.size)
-    if options.image is None:
+    if path is None:
         picture = sample_image(size=224 if size is None else size)
     else:
-        picture = load_image(options.image, size=size, max_pixels=options.max_pixels)
+        picture = load_image(path, size=size, max_pixels=options.max_pixels)
+    for text in picture.notices:
+        streams.say(f"notice: {picture.path}: {text}")
     pixels = num_trained(config, *picture.image.shape[:2])
     asked, usual = config.batch_size, preset_batch(options.preset)
     if asked is not None and asked != usual and asked > pixels:

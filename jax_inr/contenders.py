@@ -6,6 +6,7 @@ took to get ready. Each runs in a process of its own: `python -m jax_inr.contend
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -250,6 +251,10 @@ def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """`steps NAME` serves turns; `fit|peer|batch NAME OPTIONS` prints JSON."""
     kind, name, *rest = sys.argv[1:]
+    if kind == "batch":
+        # As the command does: fits on devices of their own share the cores best.
+        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+        os.environ.setdefault("XLA_FLAGS", count)
     if kind == "steps":
         serve(name)
         return

@@ -81,7 +81,7 @@ def read_frame(path: Path) -> Frame | None:
     """The frame of `encode_frame`; None where the file is damaged."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            about: dict[str, Any] = dict(picture.info)
+            about: Any = picture.info
             step, psnr_db = int(about["step"]), float(about["psnr_db"])
             panels = np.asarray(picture)
     except (OSError, LookupError, ValueError, SyntaxError):

@@ -132,6 +132,14 @@ def fits_bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
     return len(configs) * (one - features) + features
 
 
+def varying(config: Config) -> tuple[str, ...]:
+    """The fields in which fits like this one may differ."""
+    fields = set(SWEEPABLE)
+    if config.encoding not in ("gaussian", "trainable"):
+        fields.remove("sigma")
+    return tuple(sorted(fields))
+
+
 def _paired(
     pictures: list[Picture], configs: list[Config]
 ) -> tuple[list[Picture], list[Config]]:
@@ -156,10 +164,10 @@ def _check_alike(pictures: list[Picture], configs: list[Config]) -> None:
         )
     for field in dataclasses.fields(Config):
         values = {getattr(config, field.name) for config in configs}
-        if len(values) > 1 and field.name not in SWEEPABLE:
+        if len(values) > 1 and field.name not in varying(configs[0]):
             raise ConfigError(
                 f"{field.name} differs between fits of one program",
-                f"only {', '.join(SWEEPABLE)} may",
+                f"only {', '.join(varying(configs[0]))} may",
             )
     base = configs[0]
     for name in ("target_psnr", "max_seconds"):
@@ -169,14 +177,6 @@ def _check_alike(pictures: list[Picture], configs: list[Config]) -> None:
                 f"stops by {name}",
                 "leave it out, or fit one by one",
             )
-    if len({config.sigma for config in configs}) > 1 and base.encoding not in (
-        "gaussian",
-        "trainable",
-    ):
-        raise ConfigError(
-            f"encoding {base.encoding} has no sigma to vary in one program",
-            "use --encoding gaussian, or fit one by one",
-        )
 
 
 class _Fits:

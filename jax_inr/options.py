@@ -131,10 +131,16 @@ def fit_options(base: Config) -> type:
     options = [
         option(
             "image",
-            tyro.conf.Positional[str | None],
-            None,
-            "Picture to fit; left out: the sample cat.",
+            tyro.conf.Positional[tuple[str, ...]],
+            (),
+            "Pictures to fit, each into a folder of its own; left out: the sample cat.",
             metavar="IMAGE",
+        ),
+        option(
+            "sweep",
+            tuple[str, ...],
+            (),
+            "NAME=V,V,… of the config: a fit for each value, as sigma=1,3,10 seed=0,1.",
         ),
         option(
             "preset",
@@ -238,8 +244,8 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "size", "out", "config", "backend"):
-            if getattr(options, name) is not None:
+        for name in ("image", "sweep", "size", "out", "config", "backend"):
+            if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",
                     "leave it out, or begin a new run",

@@ -143,6 +143,22 @@ def status(progress: Progress) -> str:
     )
 
 
+def overview_table(summaries: dict[str, dict[str, Any]]) -> Table:
+    """The numbers of many runs, a line each."""
+    split = any("heldout_psnr_db" in summary for summary in summaries.values())
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("run", "PSNR dB", *(("held-out dB",) if split else ()), "SSIM"):
+        table.add_column(title, justify="left" if title == "run" else "right")
+    for name, summary in summaries.items():
+        ssim = summary["ssim"]
+        held_out = [f"{summary['heldout_psnr_db']:.2f}"] if split else []
+        psnr_db = f"{summary['psnr_db']:.2f}"
+        table.add_row(
+            name, psnr_db, *held_out, "n/a" if ssim is None else f"{ssim:.4f}"
+        )
+    return table
+
+
 def closing_table(summary: dict[str, Any]) -> Table:
     """The numbers of a finished run as a table of two columns."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

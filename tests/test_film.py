@@ -27,7 +27,7 @@ def frame_steps(folder):
 def opened(path):
     with Image.open(path) as picture:
         frames = []
-        for index in range(picture.n_frames):
+        for index in range(getattr(picture, "n_frames", 1)):
             picture.seek(index)
             frames.append(np.asarray(picture.convert("RGB")).astype(int))
         picture.load()

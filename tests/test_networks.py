@@ -1,5 +1,7 @@
 """Networks against float64 numpy; what is trained, what is drawn, what is refused."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -321,7 +323,7 @@ def layers64(variables):
     """Kernel and bias of each layer, complex where it is, in float64."""
     params = variables["params"]
     for index in range(sum(name.startswith("dense_") for name in params)):
-        layer = {
+        layer: Any = {
             k: np.asarray(v, np.float64) for k, v in params[f"dense_{index}"].items()
         }
         if "kernel_imag" in layer:

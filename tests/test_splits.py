@@ -1,5 +1,7 @@
 """Held-out pixels: the mask's laws, and that no fit looks at what it holds out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,9 @@ from jax_inr.splits import num_trained, train_mask
 
 ALTERNATE = Config(train_pixels="alternate")
 RANDOM = Config(train_pixels="random", train_fraction=0.3)
-SMALL = dict(num_frequencies=8, sigma=2.0, hidden_features=(16,), learning_rate=0.5)
+SMALL: Any = dict(
+    num_frequencies=8, sigma=2.0, hidden_features=(16,), learning_rate=0.5
+)
 SIDES = st.integers(1, 40)
 
 # The mask

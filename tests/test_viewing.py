@@ -279,7 +279,9 @@ def test_whole_frequencies_are_periodic_and_drawn_ones_are_not(tmp_path, capsys)
     assert second.sentence.startswith("periodic") and second.largest < 1e-4
     # The measurement itself, once more: one field, one shift.
     coords = np.random.default_rng(5).random((500, 2)).astype(np.float32)
-    shift = np.asarray(gaussian(coords + np.float32([0, 1]))) - gaussian(coords)
+    shift = np.asarray(gaussian(coords + np.array([0, 1], np.float32))) - gaussian(
+        coords
+    )
     assert np.sqrt((shift**2).mean()) == pytest.approx(first.rms, rel=0.5)
     out = tmp_path / "a.png"
     paths = [str(tmp_path / name) for name in ("gaussian", "periodic")]

@@ -70,7 +70,8 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         variables = {**variables, "constants": {"frequencies": frequencies}}
     data = data_of(plan, variables, image)
     predict = predictor(plan, image.shape)
-    edges = bands.band_edges(*image.shape[:2], form.bands)
+    height, width = image.shape[:2]
+    edges = bands.band_edges(height, width, form.bands)
     share = jax.jit(jax.vmap(lambda p: spectral.missing_share(p, image, edges)))
     steps = doublings(last)
     missing, psnr_db, pictures = [], [], image[None]
@@ -97,7 +98,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
             "png": base64.b64encode(encode_png(pictures[i])).decode(),
         }
         if config.encoding == "gaussian":
-            beside = render(plan.model, one, *image.shape[:2], (0.0, 1.0, 1.0, 2.0))
+            beside = render(plan.model, one, height, width, (0.0, 1.0, 1.0, 2.0))
             results[label]["next_period_db"] = float(metrics.psnr(beside, image))
     mean = np.broadcast_to(image.mean((0, 1)), image.shape)
     return {"networks": results, "mean_psnr_db": float(metrics.psnr(mean, image))}
@@ -124,7 +125,8 @@ def width(
     data = data_of(plan, variables, image)
     trained = train_to(plan, variables, data, seed, form.width_steps, tell)
     picture = predictor(plan, image.shape)(trained, data.inputs)[0]
-    edges = bands.band_edges(*image.shape[:2], form.bands)
+    height, width = image.shape[:2]
+    edges = bands.band_edges(height, width, form.bands)
     missing = np.asarray(spectral.missing_share(picture, image, edges))
     return {
         "hidden": hidden,
