@@ -75,7 +75,7 @@ def fit_many(
     checked, configs = _paired(checked, configs)
     _check_alike(checked, configs)
     base, image = configs[0], checked[0].image
-    memory.check(_bytes(configs, image.shape), None)
+    memory.check(fits_bytes(configs, image.shape), None)
     fits = _Fits(checked, configs, devices.select(device).platform)
     fits.compile()
     compile_seconds = time.perf_counter() - start
@@ -119,7 +119,7 @@ def fit_many(
     return results
 
 
-def _bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
+def fits_bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
     """Bytes of all fits together; those of one B keep its features once."""
     height, width, channels = shape
     base = configs[0]
