@@ -85,7 +85,9 @@ def check_rows(names: Sequence[str]) -> tuple[str, ...]:
     """Rows asked for, in the table's order; all where none are."""
     unknown = sorted(set(names) - set(ROWS))
     if unknown:
-        raise ConfigError(f"unknown row {', '.join(unknown)}", f"rows: {', '.join(ROWS)}")
+        raise ConfigError(
+            f"unknown row {', '.join(unknown)}", f"rows: {', '.join(ROWS)}"
+        )
     return tuple(row for row in ROWS if row in names or not names)
 
 

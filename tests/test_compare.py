@@ -78,13 +78,19 @@ def run(pictures, out, task=Task(steps=2), rows=QUICK, said=None, **how):
 
 
 @pytest.mark.parametrize(
-    ("kind", "rate", "largest", "sigma"), [("natural", 1e-2, 63, 10), ("text", 1e-3, 31, 14)]
+    ("kind", "rate", "largest", "sigma"),
+    [("natural", 1e-2, 63, 10), ("text", 1e-3, 31, 14)],
 )
 def test_the_protocol_is_that_of_the_papers_code(kind, rate, largest, sigma):
     configs = protocol(Task(kind), 512, 512)
     rates = [configs[row].learning_rate for row in compare.PAPER]
     assert rates == [rate, rate, 1e-3, 1e-3]
-    for row, inputs in (("none", 2), ("basic", 4), ("positional", 512), ("gaussian", 512)):
+    for row, inputs in (
+        ("none", 2),
+        ("basic", 4),
+        ("positional", 512),
+        ("gaussian", 512),
+    ):
         config = configs[row]
         assert (config.encoding, config.num_features) == (row, inputs)
         assert (config.optimizer, config.beta2, config.schedule) == (
@@ -140,7 +146,9 @@ def test_the_four_numbers_of_a_fit_are_those_of_their_pixels(image):
     found = measure(prediction, image)
     assert found.keys() == parts.keys()
     for name, part in parts.items():
-        assert found[name] == pytest.approx(-10 * np.log10(error[part].mean()), abs=1e-5)
+        assert found[name] == pytest.approx(
+            -10 * np.log10(error[part].mean()), abs=1e-5
+        )
 
 
 def test_the_interval_is_students():
@@ -153,7 +161,12 @@ def test_the_interval_is_students():
 
 def record(row, pixels, psnr_db):
     numbers = dict.fromkeys(("train_psnr_db", "heldout_psnr_db"), psnr_db)
-    return {"row": row, "test_psnr_db": psnr_db, "recipe": {"pixels": pixels}, **numbers}
+    return {
+        "row": row,
+        "test_psnr_db": psnr_db,
+        "recipe": {"pixels": pixels},
+        **numbers,
+    }
 
 
 def test_differences_are_paired_by_picture():
@@ -207,7 +220,9 @@ def test_a_damaged_record_is_made_again(folder, tmp_path, fits, damage):
     assert fits == [("bicubic", ["c.png"])]
 
 
-def test_an_interrupted_run_keeps_what_was_finished(folder, tmp_path, fits, monkeypatch):
+def test_an_interrupted_run_keeps_what_was_finished(
+    folder, tmp_path, fits, monkeypatch
+):
     pictures, out, fit = read(folder), tmp_path / "out", compare._fit
 
     def interrupted(*arguments):
