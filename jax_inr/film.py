@@ -151,7 +151,7 @@ def to_webp(pictures: Iterable[np.ndarray], count: int) -> bytes:
         append_images=images,
         duration=durations if count > 1 else durations[0],
         loop=0,
-        quality=40,
+        quality=32,
         method=4,
     )
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-SIZE = {"width": 880, "height": 560}
+SIZE = {"width": 720, "height": 450}
 # What is drawn in software takes its time.
 TIMEOUT_MS = 1_200_000
 SHOTS = {"page": "", "page-zoom": "#0.3,0.25,0.55,0.65"}
