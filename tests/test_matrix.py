@@ -21,7 +21,7 @@ NETWORKS = tuple(name for name in get_args(Network) if name != "cnn")
 RATES = {
     # Each optimizer's; waves and bells take a tenth of what ReLU does.
     "sgd": 0.5,
-    "lion": 1e-3,
+    "lion": 3e-3,
     "adan": 1e-2,
     "lamb": 2e-2,
 }
