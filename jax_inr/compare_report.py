@@ -79,7 +79,9 @@ def summarise(records: Sequence[Json], task: Task) -> Json:
         both = sorted(set(by_row.get(first, {})) & set(by_row.get(second, {})))
         if not both:
             continue
-        pairs = np.array([by_row[first][p][TEST] - by_row[second][p][TEST] for p in both])
+        pairs = np.array(
+            [by_row[first][p][TEST] - by_row[second][p][TEST] for p in both]
+        )
         mean, half = student_interval(pairs)
         differences.append(
             {
@@ -190,7 +192,10 @@ def _table(head: list[str], body: list[list[str]]) -> list[str]:
 
 
 def gallery(
-    pictures: Sequence[Picture], records: Sequence[Json], rows: Sequence[str], store: Store
+    pictures: Sequence[Picture],
+    records: Sequence[Json],
+    rows: Sequence[str],
+    store: Store,
 ) -> Figure:
     """A row of panels for each picture: itself, then each fit with its test PSNR."""
     found = {(r["row"], r["recipe"]["pixels"]): r[TEST] for r in records}
@@ -230,5 +235,3 @@ def write(
     write_atomic(base.with_suffix(".png"), plots.png(figure))
     write_atomic(base.with_suffix(".md"), markdown(summary, about, task).encode())
     return summary
-
-
