@@ -262,6 +262,7 @@ def compare_command(argv: list[str]) -> int:
     ranges = (
         ("steps", options.steps, 1, 10**9),
         ("seed", options.seed, 0, 2**32 - 1),
+        ("crop", options.crop, 2, 10**6),
         ("at_once", options.at_once, 1, 10**6),
         ("max_pixels", options.max_pixels, 1, 10**9),
     )
@@ -276,7 +277,7 @@ def compare_command(argv: list[str]) -> int:
         streams.say(f"notice: {text}")
 
     pictures = picture_folder.read_pictures(
-        options.folder, size, options.max_pixels, notice
+        options.folder, size, options.crop, options.max_pixels, notice
     )
     store = picture_folder.Store(options.out, rows, options.overwrite)
     from jax_inr import compare_report, progress

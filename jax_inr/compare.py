@@ -5,6 +5,7 @@ rows and columns, test on odd ones. Every finished fit is kept in a file of its 
 a second run goes on where the first one stopped.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,8 +21,8 @@ from jax_inr.splits import num_trained, train_mask
 from jax_inr.upsampling import upsample
 
 Kind = Literal["natural", "text"]
-# By kind of pictures: the learning rate of none and basic, log2 of the largest
-# positional frequency, the standard deviation of the Gaussian ones.
+# By kind of pictures: the learning rate of none and basic; for pictures of 512x512,
+# log2 of the largest positional frequency and one, and the Gaussian ones' deviation.
 SETTINGS: dict[Kind, tuple[float, float, float]] = {
     "natural": (1e-2, 6.0, 10.0),
     "text": (1e-3, 5.0, 14.0),
@@ -30,6 +31,7 @@ PAPER = ("none", "basic", "positional", "gaussian")
 # What the papers leave out.
 OTHERS = ("ours", "ridge", "bilinear", "bicubic")
 ROWS = (*PAPER, *OTHERS)
+PAPER_SIDE = 512
 BUDGET = 10  # how many times less arithmetic --budget takes
 # On a CPU fits of one program take turns: more of them would be lost by a kill.
 CPU_AT_ONCE = 4
@@ -47,16 +49,19 @@ class Task(NamedTuple):
 def protocol(task: Task, height: int, width: int) -> dict[str, Config]:
     """The configs of the rows that are networks, for pictures of this size.
 
+    The paper's frequencies are for pictures of 512x512; of other sizes they have as
+    many cycles per pixel, so that what holds for pictures holds for their crops.
     `budget` takes a tenth of the trained pixels at each step, drawn anew: a tenth of
     the arithmetic, with the same network, steps and frequencies.
     """
     rate, octaves, sigma = SETTINGS[task.kind]
+    scale = math.sqrt(height * width) / PAPER_SIDE
     paper = Config(
         preset="fourier-features",
         train_pixels="alternate",
         num_frequencies=256,
-        octaves=octaves,
-        sigma=sigma,
+        octaves=math.log2(1 + scale * (2**octaves - 1)),
+        sigma=scale * sigma,
         hidden_features=(256, 256, 256),
         init="glorot",
         optimizer="adam",
@@ -166,7 +171,7 @@ def _recipe(
 ) -> dict[str, Any]:
     """Everything that decides a record."""
     if row == "ridge":
-        config = protocol(task, 2, 2)["gaussian"]
+        config = protocol(task, *picture.image.shape[:2])["gaussian"]
         kept = ("num_frequencies", "sigma", "seed")
         about = {name: config.to_dict()[name] for name in kept}
     else:

@@ -80,6 +80,8 @@ class CompareOptions:
     """Steps of each fit."""
     size: str | None = None
     """N: centre crop and resize to N x N; HxW: resize. Left out: as they are."""
+    crop: int | None = None
+    """Side of the square at the centre to take, without resizing."""
     seed: int = 0
     """Seed of frequencies and weights, the same for all pictures."""
     at_once: int | None = None

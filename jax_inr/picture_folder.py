@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jax_inr import files
-from jax_inr.errors import ImageError
+from jax_inr.errors import CheckpointError, ImageError
 from jax_inr.files import from_json, output_errors, shown, to_json, write_atomic
 from jax_inr.images import Picture, encode_png, load_image
 
@@ -19,11 +19,13 @@ from jax_inr.images import Picture, encode_png, load_image
 def read_pictures(
     folder: str,
     size: int | tuple[int, int] | None,
+    crop: int | None,
     max_pixels: int,
     say: Callable[[str], None],
 ) -> list[Picture]:
     """The pictures of a folder's files, in the order of their names.
 
+    `crop` takes the square of so many pixels at the centre, or what there is of it.
     What cannot be read, or has no pixel to test on, is said and left out.
 
     Raises:
@@ -39,6 +41,7 @@ def read_pictures(
     for file in found:
         try:
             picture = load_image(file, size=size, max_pixels=max_pixels)
+            picture = picture._replace(image=_cropped(picture.image, crop))
             height, width, _ = picture.image.shape
             if min(height, width) < 2:
                 raise ImageError(
@@ -55,6 +58,13 @@ def read_pictures(
             f"{shown(folder)}: no picture in it can be used", "name another folder"
         )
     return pictures
+
+
+def _cropped(image: np.ndarray, side: int | None) -> np.ndarray:
+    if side is None:
+        return image
+    top, left = (max(length - side, 0) // 2 for length in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def by_shape(
@@ -94,11 +104,12 @@ class Store:
             return None
         try:
             with files.reading(path) as file:
-                record = from_json(file.read(files.MAX_HEADER_BYTES))
+                data = file.read(files.MAX_HEADER_BYTES)
+            record = from_json(data)
             is_same = record["recipe"] == recipe
             # JSON has infinity as text.
             numbers = {k: float(v) for k, v in record.items() if k.endswith("_db")}
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except (CheckpointError, ValueError, TypeError, LookupError, AttributeError):
             return None
         return {**record, **numbers} if is_same else None
 

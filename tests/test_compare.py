@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 def read(folder, said=None):
     say = said.append if said is not None else lambda text: None
-    return read_pictures(str(folder), None, 10**6, say)
+    return read_pictures(str(folder), None, None, 10**6, say)
 
 
 @pytest.fixture
@@ -59,7 +59,10 @@ def fits(monkeypatch):
     return calls
 
 
-def run(pictures, out, task=Task(steps=2), rows=QUICK, said=None, **how):
+SHORT = Task(steps=2)
+
+
+def run(pictures, out, task=SHORT, rows=QUICK, said=None, **how):
     store = Store(str(out), rows, how.pop("overwrite", False))
     say = said.append if said is not None else lambda text: None
     how = {"device": "cpu", "at_once": None, **how}
@@ -107,6 +110,13 @@ def test_the_protocol_is_that_of_the_papers_code(kind, rate, largest, sigma):
     assert len({config.seed for config in configs.values()}) == 1
 
 
+def test_frequencies_keep_their_cycles_per_pixel():
+    whole, part = (protocol(Task("text"), *s) for s in ((512, 512), (256, 64)))
+    # A quarter of 512 in the geometric mean.
+    assert part["gaussian"].sigma == pytest.approx(whole["gaussian"].sigma / 4)
+    assert 2 ** part["positional"].octaves - 1 == pytest.approx(31 / 4)
+
+
 def test_a_budget_is_a_tenth_of_the_pixels_and_nothing_else():
     whole, tenth = protocol(Task(), 64, 48), protocol(Task(budget=True), 64, 48)
     for row, config in tenth.items():
@@ -125,7 +135,7 @@ def test_ridge_has_the_frequencies_of_the_fit(image):
     config = protocol(Task(steps=1), 12, 17)["gaussian"]
     small = config.replace(hidden_features=(2,))
     fitted = fit_many([image], small)[0].tensors["constants/frequencies"]
-    np.testing.assert_array_equal(compare.frequencies(config), fitted)
+    np.testing.assert_allclose(compare.frequencies(config), fitted, rtol=1e-6)
     assert make_model(config, 1, 1, 1).per_pixel
 
 
@@ -250,7 +260,8 @@ def test_programs_are_of_nearly_equal_size(tmp_path, fits):
     ]
     run(pictures, tmp_path / "out", rows=("none",), at_once=5)
     assert [len(names) for _, names in fits] == [4, 3]
-    assert sum((names for _, names in fits), []) == [p.path for p in pictures]
+    fitted = [name for _, names in fits for name in names]
+    assert fitted == [picture.path for picture in pictures]
 
 
 # What is said and refused
@@ -272,6 +283,17 @@ def test_what_has_no_pixel_to_test_is_left_out(folder):
     said: list[str] = []
     assert len(read(folder, said)) == 3
     assert any("line.png: 1x9 has no odd row" in text for text in said)
+
+
+def test_a_crop_is_the_middle(folder):
+    wide = {
+        p.path[-5:]: p.image for p in read_pictures(str(folder), None, None, 99, print)
+    }
+    part = {
+        p.path[-5:]: p.image for p in read_pictures(str(folder), None, 7, 99, print)
+    }
+    np.testing.assert_array_equal(part["a.png"], wide["a.png"][:7, 1:8])
+    np.testing.assert_array_equal(part["b.png"], wide["b.png"][1:8])
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
