@@ -40,7 +40,8 @@ def band_energy(
     image: Float[Picture, "h w c"], edges: Float[np.ndarray, " b+1"]
 ) -> Float[Array, " b"]:
     """The energy of a picture in each band of `band_edges`."""
-    band = band_index(*image.shape[:2], edges)
+    height, width, _ = image.shape
+    band = band_index(height, width, edges)
     power = power_spectrum(image).ravel()
     return jax.ops.segment_sum(power, band, len(edges))[:-1]
 

@@ -60,6 +60,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     The Gaussian encoding comes at all sigmas side by side, with one draw of B.
     """
     config, last = networks(form)[name]
+    height, width, _ = image.shape
     plan = make_plan(config, *image.shape)
     variables, labels = draw(plan, seed), [name]
     if config.encoding == "gaussian":
@@ -70,7 +71,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         variables = {**variables, "constants": {"frequencies": frequencies}}
     data = data_of(plan, variables, image)
     predict = predictor(plan, image.shape)
-    edges = bands.band_edges(*image.shape[:2], form.bands)
+    edges = bands.band_edges(height, width, form.bands)
     share = jax.jit(jax.vmap(lambda p: spectral.missing_share(p, image, edges)))
     steps = doublings(last)
     missing, psnr_db, pictures = [], [], image[None]
@@ -99,19 +100,20 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         if name == "mlp":  # once, for the figure
             results[label]["target"] = base64.b64encode(encode_png(image)).decode()
         if config.encoding == "gaussian":
-            beside = render(plan.model, one, *image.shape[:2], (0.0, 1.0, 1.0, 2.0))
+            beside = render(plan.model, one, height, width, (0.0, 1.0, 1.0, 2.0))
             results[label]["next_period_db"] = float(metrics.psnr(beside, image))
     mean = np.broadcast_to(image.mean((0, 1)), image.shape)
     return {"networks": results, "mean_psnr_db": float(metrics.psnr(mean, image))}
 
 
-def width(
+def widened(
     hidden: int | None, form: Form, image: np.ndarray, seed: int, tell: Tell
 ) -> Json:
     """PSNR and highest learned frequency of a network without encoding, by width.
 
     A hidden width of None is the notebook's network with its Gaussian encoding.
     """
+    height, width, _ = image.shape
     # Wide layers need smaller steps: the root keeps all of these widths stable.
     rate = WIDTH_RATE * (128 / (hidden or 128)) ** 0.5
     config = ADAM if hidden is None else PLAIN.replace(hidden_features=(hidden, hidden))
@@ -126,7 +128,7 @@ def width(
     data = data_of(plan, variables, image)
     trained = train_to(plan, variables, data, seed, form.width_steps, tell)
     picture = predictor(plan, image.shape)(trained, data.inputs)[0]
-    edges = bands.band_edges(*image.shape[:2], form.bands)
+    edges = bands.band_edges(height, width, form.bands)
     missing = np.asarray(spectral.missing_share(picture, image, edges))
     return {
         "hidden": hidden,
