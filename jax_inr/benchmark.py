@@ -1,7 +1,7 @@
-"""Benchmarks: steps side by side in turns, whole commands one after the other.
+"""Benchmarks: steps side by side in turns, whole fits one after the other.
 
-A contender is a function that prepares everything and returns `run(repeats)`, which
-gives the seconds of one repeat. Parent and contenders talk in lines of JSON.
+Every section is measured on its own and kept in a JSON file; tables and pictures are
+made from that file alone. A contender that cannot run here is said to be missing.
 """
 
 import itertools
@@ -13,77 +13,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jax_inr import reports
+from jax_inr.contenders import CONTENDERS, PRODUCT_SIDE
+from jax_inr.errors import ConfigError
 from jax_inr.files import to_json, write_atomic
 from jax_inr.presets import preset
 
-Run = Callable[[int], float]
-PRODUCT_SIDE = 2048  # of the square matrix product that measures the machine
+Json = dict[str, Any]
+KODAK = Path("../shared/images/kodak")
+BUDGETS_SECONDS = (1, 2, 5, 10, 20, 40, 60)
+MISSING = "missing here"
+# The quick forms, each under a minute: seconds of each fit, contenders of `steps`.
+QUICK_SECONDS = 2.0
+QUICK_STEPS = ["product", "optimized, jax", "optimized, torch", "cnn, jax"]
 
 
-def product() -> Run:
-    """The machine's own float32 matrix product, by XLA: seconds per GFLOP."""
-    import jax
-
-    matrix = jax.random.normal(jax.random.key(0), (PRODUCT_SIDE, PRODUCT_SIDE))
-    multiply = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(multiply(matrix))
-
-    def run(repeats: int) -> float:
-        start = time.perf_counter()
-        for _ in range(repeats):
-            jax.block_until_ready(multiply(matrix))
-        seconds = (time.perf_counter() - start) / repeats
-        return seconds / (2 * PRODUCT_SIDE**3 / 1e9)
-
-    return run
-
-
-def trainer_steps(backend: str, name: str) -> Run:
-    """Training steps of a preset on the sample picture, in one of the back ends."""
-    from jax_inr.fitting import make_trainer
-    from jax_inr.images import sample_image
-
-    config = preset(name)
-    target = sample_image(size=224).image * np.float32(255 / config.rgb_max)
-    trainer = make_trainer(backend, config, target, "auto")
-    trainer.compile()
-
-    def run(repeats: int) -> float:
-        start = time.perf_counter()
-        trainer.advance(repeats)
-        return (time.perf_counter() - start) / repeats
-
-    return run
+def contender(kind: str, name: str, options: Json) -> Json | None:
+    """A fit in a process of its own: what it measured, None where it cannot run."""
+    words = [
+        sys.executable,
+        "-m",
+        "jax_inr.contenders",
+        kind,
+        name,
+        json.dumps(options),
+    ]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        print(f"{kind} {name} is {MISSING}: {last}", file=sys.stderr)
+        return None
+    measured = json.loads(result.stdout.splitlines()[-1])
+    print(f"{kind} {name}: {json.dumps(measured)[-90:]}", flush=True)
+    return measured
 
 
-CONTENDERS: dict[str, tuple[Callable[..., Run], tuple[str, ...], int]] = {
-    # name: maker, its arguments, repeats in a turn
-    "product": (product, (), 40),
-    "optimized, jax": (trainer_steps, ("jax", "optimized"), 8),
-    "optimized, torch": (trainer_steps, ("torch", "optimized"), 4),
-    "cnn, jax": (trainer_steps, ("jax", "cnn"), 1),
-    "cnn, torch": (trainer_steps, ("torch", "cnn"), 1),
-}
-
-
-def serve(name: str) -> None:
-    """Be a contender: prepare, warm up, then time a turn for each line of stdin."""
-    maker, arguments, repeats = CONTENDERS[name]
-    run = maker(*arguments)
-    run(1)
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(run(repeats)), flush=True)
-
-
-def alternate(names: list[str], turns: int) -> dict[str, list[float]]:
+def alternate(names: Sequence[str], turns: int) -> dict[str, list[float]]:
     """Seconds of every turn of each contender, A B C A B C …; absent ones are left out.
 
     Contenders that wait are blocked on their input, so none disturbs another.
@@ -92,9 +61,13 @@ def alternate(names: list[str], turns: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {}
     try:
         for name in names:
-            command = [sys.executable, "-m", "jax_inr.benchmark", name]
+            command = [sys.executable, "-m", "jax_inr.contenders", "steps", name]
             worker = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
             )
             workers[name] = worker
             assert worker.stdout is not None
@@ -119,9 +92,8 @@ def step_flops(name: str, height: int = 224, width: int = 224) -> float:
     Forward and weight gradient for every layer, input gradient for all but the first.
     """
     config = preset(name)
-    first = 2 if config.network == "cnn" else 2 * config.num_frequencies
     taps = 9 if config.network == "cnn" else 1
-    widths = (first, *config.hidden_features, 3)
+    widths = (config.num_features, *config.hidden_features, 3)
     layers = [a * b * taps for a, b in itertools.pairwise(widths)]
     products = 3 * sum(layers) - layers[0]
     return 2 * height * width * products / 1e9
@@ -140,9 +112,16 @@ def machine() -> str:
     return f"{name}, {cores} cores, Python {platform.python_version()}"
 
 
-def steps_report(turns: int) -> tuple[str, dict[str, Any]]:
-    """Section `steps`: seconds a step, torch over JAX, share of the matrix product."""
-    times = alternate(list(CONTENDERS), turns)
+# Section steps: seconds a step, like for like.
+
+
+def measure_steps(turns: int, quick: bool) -> Json:
+    asked = QUICK_STEPS if quick else list(CONTENDERS)
+    return {"asked": asked, "seconds": alternate(asked, 2 if quick else turns)}
+
+
+def write_steps(measured: Json) -> str:
+    times = measured["seconds"]
     medians = {name: statistics.median(values) for name, values in times.items()}
     lines = [
         "| step | median s | min–max s | GFLOP/s | share of the matrix product |",
@@ -152,18 +131,19 @@ def steps_report(turns: int) -> tuple[str, dict[str, Any]]:
     lines.append(
         f"| {PRODUCT_SIDE}³ float32 matrix product (XLA) | | | {peak:.0f} | 100 % |"
     )
-    for name, values in times.items():
-        if name == "product":
+    for name in measured.get("asked", list(CONTENDERS))[1:]:
+        if name not in times:
+            lines.append(f"| {name} | {MISSING} | | | |")
             continue
-        rate = step_flops(name.split(",")[0]) / medians[name]
+        values, flops = times[name], step_flops(name.split(",")[0])
         # Pair by pair, so that a slow spell of the machine meets both alike.
         shares = [
-            step_flops(name.split(",")[0]) * gflop / step
+            flops * gflop / step
             for step, gflop in zip(values, times["product"], strict=True)
         ]
         lines.append(
             f"| {name} | {medians[name]:.4f} | {min(values):.4f}–{max(values):.4f} | "
-            f"{rate:.0f} | {statistics.median(shares):.0%} |"
+            f"{flops / medians[name]:.0f} | {statistics.median(shares):.0%} |"
         )
     for name in ("optimized", "cnn"):
         pair = times.get(f"{name}, torch"), times.get(f"{name}, jax")
@@ -175,89 +155,348 @@ def steps_report(turns: int) -> tuple[str, dict[str, Any]]:
             )
         else:
             lines.append(f"\n`{name}`: torch is not installed, so JAX stands alone.")
-    return "\n".join(lines), times
+    return "\n".join(lines)
 
 
-def presets_report(names: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Section `presets`: the whole command for each preset, one after the other.
+# Section race: seconds to the notebook's PSNR.
 
-    A preset passes the first of them, `optimized`, at its first evaluation with at
-    least the PSNR with which that one ended.
-    """
-    runs: dict[str, Any] = {}
+RACE = {
+    # name: kind, name of the contender, options
+    "torch_ref `optimized`": ("fit", "optimized", {"backend": "torch"}),
+    "`optimized`": ("fit", "optimized", {}),
+    "`default`": ("fit", "default", {}),
+    "`fast`": ("fit", "fast", {}),
+    "`quality`": ("fit", "quality", {}),
+    "siren-pytorch": ("peer", "siren-pytorch", {"steps": 2000, "seconds": 90}),
+    "random-fourier-features-pytorch": (
+        "peer",
+        "random-fourier-features-pytorch",
+        {"steps": 2000, "seconds": 90},
+    ),
+}
+BASELINE = "torch_ref `optimized`"
+
+
+def measure_race(turns: int, quick: bool) -> Json:
+    """Every contender's whole fit; the short ones several times, in turns."""
+    runs: dict[str, list[Json]] = {}
+    for turn in range(1 if quick else min(turns, 5)):
+        for name, (kind, contender_name, options) in RACE.items():
+            is_short = contender_name == "fast"
+            if turn and not is_short:
+                continue
+            if quick and kind == "peer":
+                options = {**options, "seconds": QUICK_SECONDS}
+            elif quick and not is_short:
+                options = {**options, "changes": {"max_seconds": QUICK_SECONDS}}
+            measured = contender(kind, contender_name, options)
+            if measured is not None:
+                runs.setdefault(name, []).append(measured)
+    return {"runs": runs, "commands": measure_commands(quick)}
+
+
+def measure_commands(quick: bool) -> Json:
+    """Seconds of the whole `fast` command, from a cold start to written files."""
+    command = "import sys, jax_inr.cli as c; sys.exit(c.main(sys.argv[1:]))"
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            out = Path(folder) / name
-            command = "import sys, jax_inr.cli as c; sys.exit(c.main(sys.argv[1:]))"
-            options = ["fit", "--preset", name, "--out", str(out), "--quiet"]
+        for turn in range(1 if quick else 3):
+            out = f"{folder}/{turn}"
+            words = ["fit", "--preset", "fast", "--out", out, "--quiet"]
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", command, *options], check=True)
-            wall_seconds = time.perf_counter() - start
-            summary = json.loads((out / "summary.json").read_text())
-            rows = (out / "metrics.jsonl").read_text().splitlines()
-            runs[name] = {
-                "wall_seconds": wall_seconds,
-                "summary": summary,
-                "rows": [json.loads(row) for row in rows],
-            }
-    goal = runs[names[0]]["summary"]["psnr_db"]
-    base = runs[names[0]]["summary"]["seconds"]["fit"]
+            subprocess.run([sys.executable, "-c", command, *words], check=True)
+            seconds.append(time.perf_counter() - start)
+    return {"fast": seconds}
+
+
+def to_goal(run: Json, goal_db: float) -> float | None:
+    """Seconds of fitting to the first evaluation with a PSNR; None if never."""
+    passed = [seconds for seconds, psnr_db in run["rows"] if psnr_db >= goal_db]
+    return passed[0] if passed else None
+
+
+def write_race(measured: Json) -> str:
+    runs = measured["runs"]
+    base = runs.get(BASELINE) or runs.get("`optimized`")
+    if not base:
+        return "Neither torch_ref nor `optimized` could run, so there is no goal."
+    goal, base_seconds = base[0]["rows"][-1][1], base[0]["fit_seconds"]
     lines = [
-        f"| preset | steps | PSNR dB | compile s | fit s | s to {goal:.2f} dB | "
-        f"of `{names[0]}`'s | whole command s |",
+        f"The goal is {goal:.2f} dB, with which the first line ended.",
+        "",
+        f"| contender | steps | parameters | PSNR dB | ready s | fit s | s to "
+        f"{goal:.2f} dB | times as fast |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, result in runs.items():
-        summary = result["summary"]
-        passed = [r["seconds"] for r in result["rows"] if r["psnr_db"] >= goal]
-        to_goal = f"{passed[0]:.2f}" if passed else "not reached"
-        share = f"1/{base / passed[0]:.1f}" if passed else "–"
+    for name in RACE:
+        if name not in runs:
+            lines.append(f"| {name} | {MISSING} | | | | | | |")
+            continue
+        several = runs[name]
+        reached = [seconds for run in several if (seconds := to_goal(run, goal))]
+        seconds = statistics.median(reached) if reached else None
+        fit = statistics.median(run["fit_seconds"] for run in several)
+        ready = statistics.median(run["ready_seconds"] for run in several)
+        one = several[0]
         lines.append(
-            f"| `{name}` | {summary['steps']} | {summary['psnr_db']:.2f} | "
-            f"{summary['seconds']['compile']:.2f} | {summary['seconds']['fit']:.2f} | "
-            f"{to_goal} | {share} | {result['wall_seconds']:.1f} |"
+            f"| {name} | {one['steps']} | {one['num_params']:,} | "
+            f"{one['psnr_db']:.2f} | {ready:.2f} | {fit:.2f} | "
+            + (
+                f"{seconds:.3g} | {base_seconds / seconds:,.0f} |"
+                if seconds
+                else "not reached | |"
+            )
         )
-    return "\n".join(lines), runs
+    command = statistics.median(measured["commands"]["fast"])
+    whole = base[0]["fit_seconds"] + base[0]["ready_seconds"]
+    lines.append(
+        f"\nThe whole command `fit.py --preset fast`, from a cold start to written "
+        f"files: {command:.1f} s (median of {len(measured['commands']['fast'])}), "
+        f"{whole / command:.0f} times as fast as the fit of the first line."
+    )
+    return "\n".join(lines)
 
 
-SECTIONS: dict[str, tuple[str, Callable[[int], tuple[str, dict[str, Any]]]]] = {
-    "steps": (
-        "Seconds a step, like for like",
-        steps_report,
-    ),
-    "presets": (
-        "Seconds to the notebook's PSNR",
-        lambda turns: presets_report(("optimized", "default")),
-    ),
+def draw_race(measured: Json) -> bytes:
+    """PSNR against seconds of fitting, for every contender, as a PNG."""
+    from jax_inr import plots
+
+    figure = plots.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, several in measured["runs"].items():
+        seconds, psnr_db = zip(*several[-1]["rows"], strict=True)
+        label = name.replace("`", "")
+        is_ours = "torch" not in name
+        axes.plot(
+            seconds,
+            psnr_db,
+            label=label,
+            lw=2.2 if is_ours else 1.2,
+            ls="-" if is_ours else "--",
+            marker="o" if len(seconds) < 6 else None,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds of fitting")
+    axes.set_ylabel("PSNR in dB")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    axes.set_title("The sample picture, 224 x 224")
+    return plots.png(figure)
+
+
+# Section parameters: PSNR with the notebook's number of parameters.
+
+LIMIT = 66_691  # trained parameters of the notebook's network
+SMALL = ("default", "fast", "quality")
+
+
+def measure_parameters(turns: int, quick: bool) -> Json:
+    """Each preset with as many steps as fit into 40 seconds."""
+    budget = 2 * QUICK_SECONDS if quick else 40
+    return {
+        "budget_seconds": budget,
+        "runs": {
+            name: contender("fit", name, {"budget_seconds": budget}) for name in SMALL
+        },
+    }
+
+
+def write_parameters(measured: Json) -> str:
+    budgets = [b for b in BUDGETS_SECONDS if b <= measured["budget_seconds"]]
+    heads = " | ".join(f"{b} s" for b in budgets)
+    lines = [
+        f"At most {LIMIT:,} trained parameters, those of the notebook's network; "
+        f"schedules end after {measured['budget_seconds']} s of fitting. PSNR in dB:",
+        "",
+        f"| preset | parameters | steps | {heads} | end |",
+        "|---|---|---|" + "---|" * (len(budgets) + 1),
+    ]
+    for name, run in measured["runs"].items():
+        if run is None:
+            lines.append(f"| `{name}` | {MISSING} | | " + " | " * len(budgets) + "|")
+            continue
+        cells = []
+        for budget in budgets:
+            before = [psnr for seconds, psnr in run["rows"] if seconds <= budget]
+            cells.append(f"{before[-1]:.2f}" if before else "–")
+        lines.append(
+            f"| `{name}` | {run['num_params']:,} | {run['steps']} | "
+            f"{' | '.join(cells)} | {run['psnr_db']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+# Section kodak: pictures at full size.
+
+KODAK_PRESETS = {
+    # The finest level has as many cells as two thirds of the longer side.
+    "fast": {"finest": 512, "coarsest": 16, "num_levels": 6, "batch_size": 24_576},
+    "quality": {"hidden_features": [256, 256], "sigma": 25.0, "num_frequencies": 256},
 }
 
 
-def report(names: Sequence[str], turns: int, out: Path) -> None:
+def measure_kodak(turns: int, quick: bool) -> Json:
+    """Every picture for 10 and 60 seconds, the first for 600 too."""
+    pictures = sorted(KODAK.glob("*.png"))
+    runs: list[Json] = []
+    plan = [(10, pictures), (60, pictures), (600, pictures[:1])]
+    if quick:
+        plan = [(5, pictures[:1])]
+    for budget, chosen in plan:
+        for picture, (name, changes) in itertools.product(
+            chosen, KODAK_PRESETS.items()
+        ):
+            changes = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in changes.items()
+            }
+            options = {
+                "image": str(picture),
+                "budget_seconds": budget,
+                "changes": changes,
+            }
+            run = contender("fit", name, options)
+            if run is not None:
+                runs.append(
+                    {"picture": picture.stem, "budget": budget, "name": name} | run
+                )
+    return {"runs": runs}
+
+
+def write_kodak(measured: Json) -> str:
+    runs = measured["runs"]
+    if not runs:
+        return f"No pictures in `{KODAK}`, so this section is {MISSING}."
+    lines = [
+        "| seconds of fitting | setting | parameters | pictures | mean PSNR dB | "
+        "least–most |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (budget, name), group in itertools.groupby(
+        sorted(runs, key=lambda run: (run["budget"], run["name"])),
+        key=lambda run: (run["budget"], run["name"]),
+    ):
+        several = list(group)
+        psnrs = [run["psnr_db"] for run in several]
+        lines.append(
+            f"| {budget} | `{name}`, scaled up | {several[0]['num_params']:,} | "
+            f"{len(several)} | {statistics.mean(psnrs):.2f} | "
+            f"{min(psnrs):.2f}–{max(psnrs):.2f} |"
+        )
+    changes = "; ".join(
+        f"`{name}`: " + ", ".join(f"{key} {value}" for key, value in fields.items())
+        for name, fields in KODAK_PRESETS.items()
+    )
+    lines.append(f"\nScaled up for 768x512 pixels: {changes}.")
+    return "\n".join(lines)
+
+
+# Section many: several pictures at once.
+
+
+def measure_many(turns: int, quick: bool) -> Json:
+    counts = (8,) if quick else (1, 2, 4, 8, 16)
+    rounds = 1 if quick else min(turns, 3)
+    return {
+        "runs": {
+            str(count): [
+                contender("batch", "fast", {"count": count}) for _ in range(rounds)
+            ]
+            for count in counts
+        }
+    }
+
+
+def write_many(measured: Json) -> str:
+    lines = [
+        "| pictures | at once: fits a second | one after the other | ratio | "
+        "with compiling: ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for count, runs in measured["runs"].items():
+        found = [run for run in runs if run is not None]
+        if not found:
+            lines.append(f"| {count} | {MISSING} | | | |")
+            continue
+        number = int(count)
+        rates = [
+            statistics.median(number / run[way]["fit"] for run in found)
+            for way in ("together", "single")
+        ]
+        ratio = statistics.median(
+            run["single"]["fit"] / run["together"]["fit"] for run in found
+        )
+        total = statistics.median(
+            run["single"]["total"] / run["together"]["total"] for run in found
+        )
+        lines.append(
+            f"| {count} | {rates[0]:.2f} | {rates[1]:.2f} | {ratio:.2f} | {total:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+SECTIONS: dict[str, tuple[str, Any, Any]] = {
+    # name: title, measure(turns, quick), write(measured)
+    "steps": ("Seconds a step, like for like", measure_steps, write_steps),
+    "race": ("Seconds to the notebook's PSNR", measure_race, write_race),
+    "parameters": (
+        "With the notebook's number of parameters",
+        measure_parameters,
+        write_parameters,
+    ),
+    "kodak": ("Kodak pictures at full size", measure_kodak, write_kodak),
+    "many": ("Many pictures at once", measure_many, write_many),
+}
+
+
+def report(names: Sequence[str], turns: int, out: Path, quick: bool = False) -> None:
     """Run sections and write them into OUT.md; OUT.json keeps every measurement.
 
     A section that is not run this time keeps what an earlier run wrote.
     """
     data = out.with_suffix(".json")
-    kept = json.loads(data.read_text()) if data.exists() else {}
     for name in names:
-        table, measured = SECTIONS[name][1](turns)
+        measured = SECTIONS[name][1](turns, quick)
+        # Read anew, and written at once: a section takes long.
+        kept = json.loads(data.read_text()) if data.exists() else {}
         kept[name] = {
             "machine": machine(),
             "versions": {**reports.versions("torch"), **reports.versions("jax")},
-            "command": f"python scripts/bench.py {name} --turns {turns}",
-            "table": table,
+            "command": f"python scripts/bench.py {name} --turns {turns}"
+            + (" --quick" if quick else ""),
             "measured": measured,
         }
+        data.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(data, (to_json(kept, indent=1) + "\n").encode())
+        write_report(kept, out)
+
+
+def write_report(kept: Json, out: Path) -> None:
+    """OUT.md, and the picture of the race, from what OUT.json keeps."""
     parts = ["# Performance", "Made by `scripts/bench.py`; every number is measured."]
-    for name, (title, _) in SECTIONS.items():
-        if name in kept:
-            section = kept[name]
-            versions = ", ".join(f"{k} {v}" for k, v in section["versions"].items())
-            parts += [f"## {title}", f"`{section['command']}`", section["table"]]
-            parts += [f"{section['machine']}; {versions}."]
-    write_atomic(data, (to_json(kept, indent=1) + "\n").encode())
+    for name, (title, _, write) in SECTIONS.items():
+        if name not in kept:
+            continue
+        section = kept[name]
+        versions = ", ".join(
+            f"{package} {version}"
+            for package, version in section["versions"].items()
+            if package != "python"  # the machine's line has it
+        )
+        parts += [f"## {title}", f"`{section['command']}`", write(section["measured"])]
+        if name == "race":
+            picture = out.parent / "images" / f"{out.stem}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(picture, draw_race(section["measured"]))
+            parts += [f"![PSNR against seconds](images/{picture.name})"]
+        parts += [f"{section['machine']}; {versions}."]
     write_atomic(out.with_suffix(".md"), ("\n\n".join(parts) + "\n").encode())
 
 
-if __name__ == "__main__":
-    serve(sys.argv[1])
+def check_sections(names: Sequence[str]) -> None:
+    """Refuse a section that is not there; raises ConfigError that lists them."""
+    if unknown := set(names) - set(SECTIONS):
+        raise ConfigError(
+            f"unknown section {', '.join(sorted(unknown))}",
+            f"sections: {', '.join(SECTIONS)}",
+        )

@@ -22,13 +22,16 @@ from jax_inr.errors import (
 from jax_inr.options import (
     FIELDS,
     BenchOptions,
+    CompareOptions,
     SpectralBiasOptions,
+    check_numbers,
     check_ranges,
     parse_fit,
     parse_size,
     run_tyro,
 )
 from jax_inr.presets import PRESETS
+from jax_inr.viewing import export_command, extrapolate_command, render_command
 
 # What is no bug either; any other exception is one, and shows its traceback.
 OTHERS = (OSError, MemoryError, ModuleNotFoundError)
@@ -42,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         commands = {
             "fit": fit_command,
+            "render": render_command,
+            "export": export_command,
+            "extrapolate": extrapolate_command,
             "bench": bench_command,
+            "compare": compare_command,
             "spectral-bias": spectral_bias_command,
         }
         if argv[:1] in ([], ["-h"], ["--help"]):
@@ -94,6 +101,8 @@ def fit_command(argv: list[str]) -> int:
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+    if len(options.image) > 1 or options.sweep:
+        return fit_many_command(options, config)
     from jax_inr import fitting, progress
 
     console = progress.console()
@@ -111,15 +120,15 @@ def fit_command(argv: list[str]) -> int:
             "on_progress": display,
             "on_notice": notice,
             "save_every_seconds": options.checkpoint_seconds,
+            "film": options.film,
             "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
         }
         if out:
             fields = dataclasses.asdict(config)
             result = fitting.resume(out, changes=fields, **how)
         else:
-            picture = read_picture(options, config)
-            for text in picture.notices:
-                notice(f"{picture.path}: {text}")
+            path = options.image[0] if options.image else None
+            picture = read_picture(path, options, config)
             out = options.out or free_folder(picture.path, options.preset)
             result = fitting.fit(
                 picture,
@@ -135,6 +144,61 @@ def fit_command(argv: list[str]) -> int:
     return 0
 
 
+def fit_many_command(options: Any, config: Config) -> int:
+    """`jax-inr fit` of several pictures, or with a sweep: many runs, one overview."""
+    if options.backend == "torch" or options.film:
+        what = "--film" if options.film else "--backend torch"
+        raise ConfigError(
+            f"{what} goes with one fit at a time",
+            "leave it out, or give one picture and no --sweep",
+        )
+    from jax_inr import batch, progress
+
+    points = batch.configs_of(config, batch.parse_sweep(options.sweep, config))
+    sweep = batch.parse_sweep(options.sweep, config)
+    if options.device != "gpu":
+        # Fits that are on devices of their own share the cores best.
+        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "device_count" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {count}".strip()
+    paths, failures, runs = list(options.image), [], []
+    for name, path in zip(
+        batch.name_pictures(paths) or ["sample"], paths or [None], strict=True
+    ):
+        try:
+            picture = read_picture(path, options, config)
+        except JaxInrError as error:
+            streams.say(f"error: {told(error)[0]}")
+            failures.append(batch.Failure(name, error))
+            continue
+        for point, one in points.items():
+            parts = [name] if paths else []
+            runs.append(
+                batch.Run("/".join([*parts, *([point] if sweep else [])]), picture, one)
+            )
+    out = Path(options.out or free_folder("many", options.preset))
+    console = progress.console()
+    with progress.Display(console, options.quiet) as display:
+        summaries, later = batch.fit_all(
+            runs,
+            out,
+            device=options.device,
+            overwrite=options.overwrite,
+            on_progress=display,
+        )
+    for failure in later:
+        streams.say(f"error: {failure.name}: {told(failure.error)[0]}")
+    failures += later
+    if summaries or failures:
+        out.mkdir(parents=True, exist_ok=True)
+        batch.write_overview(out, summaries, failures, sweep)
+    if not options.quiet:
+        console.print(progress.overview_table(summaries))
+        console.print(f"written to {out}", highlight=False, markup=False)
+    return failures[0].error.exit_code if failures else 0
+
+
 def is_finished(out: str, config: Config) -> bool:
     """Whether the run in a folder has ended, and under this very config."""
     from jax_inr.runs import RunFolder
@@ -148,14 +212,9 @@ def bench_command(argv: list[str]) -> int:
     options = run_tyro(BenchOptions, argv, "bench")
     from jax_inr import benchmark
 
-    unknown = set(options.sections) - set(benchmark.SECTIONS)
-    if unknown:
-        raise ConfigError(
-            f"unknown section {', '.join(sorted(unknown))}",
-            f"sections: {', '.join(benchmark.SECTIONS)}",
-        )
+    benchmark.check_sections(options.sections)
     sections = options.sections or tuple(benchmark.SECTIONS)
-    benchmark.report(sections, options.turns, Path(options.out))
+    benchmark.report(sections, options.turns, Path(options.out), options.quick)
     print(f"written to {options.out}")
     return 0
 
@@ -195,20 +254,78 @@ def spectral_bias_command(argv: list[str]) -> int:
     return 0
 
 
-def read_picture(options: Any, config: Config) -> Any:
-    """The picture that the options name, checked against an explicit batch size."""
+def compare_command(argv: list[str]) -> int:
+    """`jax-inr compare`: the protocol on a folder of pictures, and its report."""
+    options = run_tyro(CompareOptions, argv, "compare")
+    from jax_inr import compare, picture_folder
+
+    ranges = (
+        ("steps", options.steps, 1, 10**9),
+        ("seed", options.seed, 0, 2**32 - 1),
+        ("at_once", options.at_once, 1, 10**6),
+        ("max_pixels", options.max_pixels, 1, 10**9),
+    )
+    check_numbers(ranges)
+    rows = compare.check_rows(options.rows)
+    size = parse_size(options.size)
+    if options.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+    def notice(text: str) -> None:
+        streams.say(f"notice: {text}")
+
+    pictures = picture_folder.read_pictures(
+        options.folder, size, options.max_pixels, notice
+    )
+    store = picture_folder.Store(options.out, rows, options.overwrite)
+    from jax_inr import compare_report, progress
+
+    console = progress.console()
+
+    def display(title: str) -> progress.Display:
+        if not options.quiet:
+            console.print(title, highlight=False, markup=False)
+        return progress.Display(console, options.quiet)
+
+    task = compare.Task(options.kind, options.steps, options.budget, options.seed)
+    records = compare.run(
+        pictures,
+        task,
+        store,
+        device=options.device,
+        at_once=options.at_once,
+        rows=rows,
+        say=notice,
+        display=display,
+    )
+    command = shlex.join(["python", "scripts/compare.py", *argv])
+    summary = compare_report.write(pictures, records, task, store, command)
+    if not options.quiet:
+        for table in compare_report.tables(summary):
+            console.print(table)
+        console.print(f"written to {options.out}", highlight=False, markup=False)
+    return 0
+
+
+def read_picture(path: str | None, options: Any, config: Config) -> Any:
+    """A picture, None being the sample, checked against an explicit batch size."""
     from jax_inr.images import load_image, sample_image
+    from jax_inr.splits import num_trained
 
     size = parse_size(options.size)
-    if options.image is None:
+    if path is None:
         picture = sample_image(size=224 if size is None else size)
     else:
-        picture = load_image(options.image, size=size, max_pixels=options.max_pixels)
-    pixels = picture.image[..., 0].size
+        picture = load_image(path, size=size, max_pixels=options.max_pixels)
+    for text in picture.notices:
+        streams.say(f"notice: {picture.path}: {text}")
+    pixels = num_trained(config, *picture.image.shape[:2])
     asked, usual = config.batch_size, preset_batch(options.preset)
     if asked is not None and asked != usual and asked > pixels:
+        whose = "picture has" if config.train_pixels == "all" else "fit is trained on"
         raise ConfigError(
-            f"batch_size is {asked}, but the picture has {pixels} pixels",
+            f"batch_size is {asked}, but the {whose} {pixels} pixels",
             "leave --batch-size out, or use None for all pixels",
         )
     return picture

@@ -95,6 +95,11 @@ class Config:
     hidden_features: tuple[int, ...] = _field(
         (128, 256), "Widths of the hidden layers.", 1, 65_536
     )
+    init: Literal["uniform", "glorot"] = _field(
+        "uniform",
+        "First weights of mlp: uniform as torch draws them, or Glorot normal with "
+        "small biases as JAX's stax does.",
+    )
 
     # Optimizer
     optimizer: Optimizer = _field("sgd", "How parameters follow the gradient.")
@@ -109,6 +114,14 @@ class Config:
     warmup_steps: int = _field(0, "Steps of linear warm-up.", 0, 10**9)
 
     # Training
+    train_pixels: Literal["all", "alternate", "random"] = _field(
+        "all",
+        "Pixels to train on; alternate: even rows and columns. The others are held "
+        "out, and measured apart.",
+    )
+    train_fraction: float = _field(
+        0.5, "Share of the pixels that train_pixels random trains on.", 1e-6, 1.0
+    )
     steps: int = _field(2000, "Optimizer steps.", 0, 10**9)
     batch_size: int | None = _field(
         None, "Pixels a step, drawn at random; None takes them all.", 1, 2**31 - 1
@@ -161,6 +174,22 @@ class Config:
                 is_cnn and self.sampling != "pixels",
                 "network cnn takes no samples",
                 "use --sampling pixels, or --network mlp",
+            ),
+            (
+                is_cnn and self.train_pixels != "all",
+                "network cnn sees every pixel's neighbours, so it can hold out none",
+                "use --train-pixels all, or --network mlp",
+            ),
+            (
+                self.sampling == "lattice" and self.train_pixels != "all",
+                f"a lattice crosses whole rows and columns, and train_pixels "
+                f"{self.train_pixels} leaves pixels out",
+                "use --sampling pixels, or --train-pixels all",
+            ),
+            (
+                self.network != "mlp" and self.init != "uniform",
+                f"network {self.network} has first weights of its own",
+                "use --init uniform, or --network mlp",
             ),
             (
                 is_cnn and self.optimizer == "muon",

@@ -8,8 +8,44 @@ as large is a pixel of the native grid, and pixel (0, 0) never moves.
 import numpy as np
 from jaxtyping import Float
 
-Window = tuple[float, float, float, float]
+from jax_inr.errors import ConfigError
+
+Number = int | float
+Window = tuple[Number, Number, Number, Number]
 FULL: Window = (0.0, 0.0, 1.0, 1.0)  # top, left, bottom, right
+MAX_SIDE = 65_535
+# Float32 keeps six digits: farther out a pixel of the unit square has no place.
+MAX_REACH = 1000.0
+
+
+def check_view(height: int, width: int, window: Window = FULL) -> None:
+    """Refuse a grid that cannot be drawn.
+
+    Raises:
+        ConfigError: a side is not a whole number from 1 to MAX_SIDE, or the window
+            is empty, upside down, not finite or beyond MAX_REACH.
+    """
+    for name, side in (("height", height), ("width", width)):
+        if not isinstance(side, int | np.integer) or not 1 <= side <= MAX_SIDE:
+            raise ConfigError(
+                f"{name} is {side!r}; it must be a whole number from 1 to {MAX_SIDE}"
+            )
+    if len(window) != 4:
+        raise ConfigError(f"window is {window!r}; it must be top, left, bottom, right")
+    top, left, bottom, right = window
+    for low, high, names in ((top, bottom, "top bottom"), (left, right, "left right")):
+        first, second = names.split()
+        # Both written so that nan fails.
+        if not -MAX_REACH <= low <= MAX_REACH or not -MAX_REACH <= high <= MAX_REACH:
+            raise ConfigError(
+                f"window {first} {low:g}, {second} {high:g} must lie in "
+                f"{-MAX_REACH:g} to {MAX_REACH:g}; 0 to 1 is the picture"
+            )
+        if not low < high:
+            raise ConfigError(
+                f"window {first} {low:g} must be less than {second} {high:g}",
+                "the order is top,left,bottom,right",
+            )
 
 
 def pixel_axes(

@@ -78,6 +78,17 @@ def write_atomic(path: StrPath, data: bytes | bytearray) -> None:
 
     Raises OutputError; the old content then stays, and no temporary file does.
     """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: StrPath) -> Iterator[BinaryIO]:
+    """Opens a file to write piece by piece; it takes its name when the block is done.
+
+    Raises OutputError. After any error in the block the old content stays, and no
+    temporary file does.
+    """
     path = Path(path)
     # Not made from the file's own name, which may be as long as a name can be.
     unique = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -88,7 +99,7 @@ def write_atomic(path: StrPath, data: bytes | bytearray) -> None:
             raise OutputError(f"cannot write {shown(path)}: it exists and is no file")
         try:
             with open(temp, "xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temp, path)

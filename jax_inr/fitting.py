@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from jax_inr import memory, reports
+from jax_inr import film, memory, reports
 from jax_inr.config import Config
 from jax_inr.errors import (
     CheckpointError,
@@ -56,14 +56,16 @@ class How(TypedDict, total=False):
 
     device: "auto", "cpu" or "gpu". on_progress: called after each chunk of steps.
     on_notice: told, in one line, what the user may not expect. save_every_seconds:
-    time between checkpoints. max_memory_bytes: refuse a fit that needs more; left
-    out, what the machine has left.
+    time between checkpoints. film: record film.webp, and film.mp4 where imageio-ffmpeg
+    is installed; a resumed run goes on with its film. max_memory_bytes: refuse a fit
+    that needs more; left out, what the machine has left.
     """
 
     device: str
     on_progress: Callable[[Progress], None]
     on_notice: Callable[[str], None]
     save_every_seconds: float
+    film: bool
     max_memory_bytes: int | None
 
 
@@ -214,6 +216,11 @@ def _fit(
     about = {"config": config.to_dict(), "backend": backend}
     versions = reports.versions(backend)
     position = Position()
+    if how.get("film") and folder is None:
+        raise ConfigError("a film is kept in a run's folder", "name it with out")
+    films = folder is not None and bool(how.get("film"))
+    if folder is not None and checkpoint is not None:
+        films = films or bool(folder.list_frames())
     with SignalGuard() as guard, memory.memory_errors():
         trainer = make_trainer(backend, config, target, how.get("device", "auto"))
         if checkpoint is not None:
@@ -246,6 +253,11 @@ def _fit(
                 }
                 folder.save_checkpoint(at.step, trainer.state(), header)
 
+        def on_frame(step: int, prediction: np.ndarray) -> None:
+            if folder is not None:
+                shown = reports.to_white(prediction, config.rgb_max)
+                folder.save_frame(step, film.encode_frame(step, shown, image))
+
         outcome = run(
             trainer,
             config,
@@ -254,6 +266,7 @@ def _fit(
             position=position,
             on_row=folder.append_metrics if folder else lambda row: None,
             on_progress=how.get("on_progress", lambda progress: None),
+            on_frame=on_frame if films else None,
             save=save,
             save_every_seconds=how.get("save_every_seconds", 30.0),
         )
@@ -284,6 +297,8 @@ def _fit(
                 reports.write_figures(
                     folder, outcome.prediction, picture, config, tensors, step
                 )
+                if films:
+                    reports.write_film(folder, picture, config, step)
         summary["seconds"]["total"] = time.perf_counter() - start
         if folder is not None and not outcome.interrupted:
             folder.write_json("summary.json", summary)
@@ -309,6 +324,7 @@ def summarise(
     height, width, _ = picture.image.shape
     return {
         **reports.quality(prediction, picture.image, config.rgb_max),
+        **reports.split_quality(prediction, picture.image, config),
         "steps": step,
         **reports.sizes(tensors, height, width),
         "seconds": seconds,

@@ -105,13 +105,22 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
     Raises ImageError when a value is not finite, TypeError for integers.
     """
+    return _levels(image, 255).astype(np.uint8)
+
+
+def to_uint16(image: np.ndarray) -> np.ndarray:
+    """As `to_uint8`, 0..65535."""
+    return _levels(image, 65535).astype(np.uint16)
+
+
+def _levels(image: np.ndarray, white: int) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype.kind in "biu":
         raise TypeError(f"the picture is {image.dtype}; it must be floats in [0, 1]")
     image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
         raise ImageError("the picture has values that are not finite")
-    return (np.clip(image, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    return np.clip(image, 0, 1) * white + np.float32(0.5)
 
 
 def _check_size(size: Any, max_pixels: int) -> None:

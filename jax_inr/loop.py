@@ -14,8 +14,10 @@ import numpy as np
 
 from jax_inr.config import Config
 from jax_inr.errors import DivergedError
+from jax_inr.film import next_frame
 from jax_inr.metrics import psnr_from_mse
 from jax_inr.signals import SignalGuard
+from jax_inr.splits import train_index
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
 MAX_CHUNK_STEPS = 4096  # losses of one compiled chunk
@@ -121,7 +123,7 @@ class Log:
     def losses_evaluate(self, target: np.ndarray) -> bool:
         """Whether the loss of a step evaluates the parameters before it.
 
-        It has to be of the whole picture, and of colours that need no clipping.
+        It has to be of all trained pixels, and of colours that need no clipping.
         """
         config = self.config
         whole = not config.batch_size or config.batch_size >= target[..., 0].size
@@ -165,6 +167,7 @@ def run(
     position: Position | None = None,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_frame: Callable[[int, np.ndarray], None] | None = None,
     save: Callable[[Position], None] = lambda position: None,
     save_every_seconds: float = 30.0,
 ) -> Outcome:
@@ -172,7 +175,8 @@ def run(
 
     Evaluations fall after steps 1, 1 + eval_every, 1 + 2 eval_every, … as in the
     notebook, and after the last. With the whole picture in every step the next
-    step's loss is the evaluation, and costs nothing.
+    step's loss is the evaluation, and costs nothing. `on_frame` is given the step and
+    the prediction at the steps of a film, which are no part of the fit's seconds.
 
     Raises:
         DivergedError: the loss or the parameters are not finite; the trainer and
@@ -181,11 +185,16 @@ def run(
     log = Log(config, position or Position(), on_row)
     at = log.position
     at.step = trainer.step
+    # Nothing here sees a held-out pixel.
+    trained = train_index(config, *target.shape[:2])
+    target = target[trained]
     losses_evaluate = log.losses_evaluate(target)
     chunk_steps, saved_at = 1, time.monotonic()
     good = trainer.state()
     if at.step == 0 and not losses_evaluate:
-        at.first_mse = mse_of(trainer.predict(), target)
+        at.first_mse = mse_of(trainer.predict()[trained], target)
+    if at.step == 0 and on_frame is not None:
+        on_frame(0, trainer.predict())
     while not (stopped := _why_stop(config, log, guard)):
         if time.monotonic() - saved_at >= save_every_seconds:
             save(at)
@@ -195,6 +204,8 @@ def run(
         num_steps = min(chunk_steps, config.steps - step)
         if not losses_evaluate:
             num_steps = min(num_steps, log.next_due(step) - step)
+        if on_frame is not None:
+            num_steps = min(num_steps, next_frame(step) - step)
         losses = trainer.advance(num_steps)
         state = trainer.state()
         if not (np.isfinite(losses).all() and _finite(state)):
@@ -212,9 +223,11 @@ def run(
                 if log.due(step + offset):
                     log.record(step + offset, mse, mse)
         elif log.due(at.step):
-            mse = mse_of(trainer.predict(), target)
+            mse = mse_of(trainer.predict()[trained], target)
             at.seconds = seconds_before + time.perf_counter() - start
             log.record(at.step, mse, at.loss)
+        if on_frame is not None and at.step == next_frame(step):
+            on_frame(at.step, trainer.predict())
         rate = num_steps / elapsed
         chunk_steps = int(min(max(rate * CHUNK_SECONDS, 1), MAX_CHUNK_STEPS))
         on_progress(
@@ -223,9 +236,11 @@ def run(
     save(at)
     prediction = trainer.predict()
     interrupted = stopped.startswith("SIG")
+    if on_frame is not None and not interrupted:
+        on_frame(at.step, prediction)
     if not interrupted and at.last_row != at.step:
         # Not for an interrupted run: it will pass here and not stop.
-        log.record(at.step, mse_of(prediction, target), at.loss)
+        log.record(at.step, mse_of(prediction[trained], target), at.loss)
     return Outcome(stopped, interrupted, log.rows, prediction, at)
 
 

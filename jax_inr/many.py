@@ -24,6 +24,7 @@ from jax_inr.fitting import Fit, checked_picture, summarise
 from jax_inr.images import Picture
 from jax_inr.loop import CHUNK_SECONDS, MAX_CHUNK_STEPS, Log, Position, Progress, mse_of
 from jax_inr.networks import make_model
+from jax_inr.splits import num_trained, train_index
 from jax_inr.tensors import flatten
 from jax_inr.training import (
     QUICK_COMPILE,
@@ -74,8 +75,7 @@ def fit_many(
     checked, configs = _paired(checked, configs)
     _check_alike(checked, configs)
     base, image = configs[0], checked[0].image
-    one = memory.fit_bytes(base, *image.shape)
-    memory.check(len(configs) * one, None)
+    memory.check(fits_bytes(configs, image.shape), None)
     fits = _Fits(checked, configs, devices.select(device).platform)
     fits.compile()
     compile_seconds = time.perf_counter() - start
@@ -88,7 +88,7 @@ def fit_many(
     ):
         log.position.seconds = seconds
         if log.position.last_row != base.steps:
-            error = mse_of(predictions[index], fits.targets[index])
+            error = mse_of(predictions[index][fits.trained[index]], fits.targets[index])
             log.record(base.steps, error, log.position.loss)
         tensors = flatten(jax.tree.map(lambda leaf, i=index: leaf[i], variables))
         summary = summarise(
@@ -119,6 +119,27 @@ def fit_many(
     return results
 
 
+def fits_bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
+    """Bytes of all fits together; those of one B keep its features once."""
+    height, width, channels = shape
+    base = configs[0]
+    one = memory.fit_bytes(base, height, width, channels)
+    features = 4 * num_trained(base, height, width) * base.num_features
+    if len({(config.seed, config.sigma) for config in configs}) > 1 or (
+        features > memory.MAX_FEATURE_BYTES
+    ):
+        features = 0
+    return len(configs) * (one - features) + features
+
+
+def varying(config: Config) -> tuple[str, ...]:
+    """The fields in which fits like this one may differ."""
+    fields = set(SWEEPABLE)
+    if config.encoding not in ("gaussian", "trainable"):
+        fields.remove("sigma")
+    return tuple(sorted(fields))
+
+
 def _paired(
     pictures: list[Picture], configs: list[Config]
 ) -> tuple[list[Picture], list[Config]]:
@@ -143,10 +164,10 @@ def _check_alike(pictures: list[Picture], configs: list[Config]) -> None:
         )
     for field in dataclasses.fields(Config):
         values = {getattr(config, field.name) for config in configs}
-        if len(values) > 1 and field.name not in SWEEPABLE:
+        if len(values) > 1 and field.name not in varying(configs[0]):
             raise ConfigError(
                 f"{field.name} differs between fits of one program",
-                f"only {', '.join(SWEEPABLE)} may",
+                f"only {', '.join(varying(configs[0]))} may",
             )
     base = configs[0]
     for name in ("target_psnr", "max_seconds"):
@@ -156,14 +177,6 @@ def _check_alike(pictures: list[Picture], configs: list[Config]) -> None:
                 f"stops by {name}",
                 "leave it out, or fit one by one",
             )
-    if len({config.sigma for config in configs}) > 1 and base.encoding not in (
-        "gaussian",
-        "trainable",
-    ):
-        raise ConfigError(
-            f"encoding {base.encoding} has no sigma to vary in one program",
-            "use --encoding gaussian, or fit one by one",
-        )
 
 
 class _Fits:
@@ -184,13 +197,23 @@ class _Fits:
         base = configs[0]
         scale = np.float32(255 / base.rgb_max)
         targets = np.stack([pictures[index].image * scale for index in padded])
-        self.targets, self.good = targets[:count], np.ones(count, bool)
-        self._count, self._mesh = count, mesh
+        self.good = np.ones(count, bool)
+        self._count, self._mesh, self._platform = count, mesh, platform
         self.shape = targets.shape[1:]
+        self.trained = [train_index(config, *self.shape[:2]) for config in configs]
+        targets = [
+            target[trained]
+            for target, trained in zip(targets, self.trained, strict=True)
+        ]
+        self.targets = targets
         plan = make_plan(base, *self.shape, platform=platform)
+        # The activations in memory at a time are those of all fits on a device.
+        tile = plan.tile_pixels * len(found) // len(configs)
+        tile = max(tile, memory.CPU_TILE_PIXELS)
+        plan = dataclasses.replace(plan, tile_pixels=tile)
         # Features of one B serve all fits; those of many B may be too many to keep.
         self._shared = len({(config.seed, config.sigma) for config in configs}) == 1
-        pixels = self.shape[0] * self.shape[1]
+        pixels = num_trained(base, *self.shape[:2])
         if not self._shared and (
             4 * pixels * base.num_features * len(configs) > memory.MAX_FEATURE_BYTES
         ):
@@ -208,23 +231,32 @@ class _Fits:
         self._keys = put(jnp.stack([key[1] for key in keys]))
         self._state = put(jax.vmap(functools.partial(init_state, plan))(variables))
         rates = np.array([config.learning_rate for config in configs], np.float32)
-        self._data = self._make_data(drawn, variables, targets, rates)
+        self._data = self._make_data(drawn, configs, rates)
 
     def _make_data(
-        self, drawn: list[Any], variables: Any, targets: np.ndarray, rates: np.ndarray
+        self, drawn: list[Any], configs: list[Config], rates: np.ndarray
     ) -> TrainData:
-        shared_inputs = self._shared or not self.plan.keep_features
+        shared_inputs = self._shared or (
+            not self.plan.keep_features and self.plan.config.train_pixels != "random"
+        )
+        picture = np.zeros(self.shape, np.float32)
+        # Which pixels are trained may follow the seed of each.
+        inputs = (
+            make_data(
+                dataclasses.replace(self.plan, config=config), one, picture
+            ).inputs
+            for config, one in zip(configs, drawn, strict=True)
+        )
         if shared_inputs:
-            inputs, _, _ = make_data(self.plan, drawn[0], targets[0])
-            inputs = jax.device_put(inputs, NamedSharding(self._mesh, PartitionSpec()))
+            everywhere = NamedSharding(self._mesh, PartitionSpec())
+            inputs = jax.device_put(next(inputs), everywhere)
         else:
-            each = jax.vmap(lambda one: make_data(self.plan, one, targets[0]).inputs)
-            inputs = jax.device_put(each(variables), self._on_fits)
+            inputs = jax.device_put(jnp.stack(list(inputs)), self._on_fits)
         inputs_axis = None if shared_inputs else 0
         self._data_axes: Any = TrainData(inputs_axis, 0, 0)  # pyright: ignore
-        flat = targets
+        flat = np.stack(self.targets)
         if self.plan.model.per_pixel:
-            flat = targets.reshape(len(targets), -1, targets.shape[-1])
+            flat = flat.reshape(len(flat), -1, flat.shape[-1])
         put = functools.partial(jax.device_put, device=self._on_fits)
         return TrainData(inputs, put(flat), put(rates))
 
@@ -233,11 +265,22 @@ class _Fits:
         axes = self._data_axes
         inputs_spec = FITS if axes[0] == 0 else PartitionSpec()
         specs: Any = TrainData(inputs_spec, FITS, FITS)  # pyright: ignore
-        in_axes = (0, 0, axes, 0, None)
+        # A CPU's caches hold one fit: they take turns there, and share the cores by
+        # being on several devices. Elsewhere all step together.
+        in_turn = self._platform == "cpu"
 
-        def chunk(*arguments: Any) -> Any:
-            one = functools.partial(train_chunk, self.plan)
-            return jax.vmap(one, in_axes=in_axes)(*arguments)
+        def chunk(
+            states: Any, constants: Any, data: TrainData, keys: Any, num_steps: Any
+        ) -> Any:
+            def one(fit: Any) -> Any:
+                state, constant, key, own = fit
+                inputs = data.inputs if own.inputs is None else own.inputs
+                mine = own._replace(inputs=inputs)
+                return train_chunk(self.plan, state, constant, mine, key, num_steps)
+
+            own = data if axes.inputs == 0 else data._replace(inputs=None)  # pyright: ignore
+            fits = states, constants, keys, own
+            return jax.lax.map(one, fits) if in_turn else jax.vmap(one)(fits)
 
         sharded = jax.shard_map(
             chunk,
@@ -248,6 +291,7 @@ class _Fits:
         )
         arguments = (self._state, self._constants, self._data, self._keys, 0)
         self._chunk = jax.jit(sharded).lower(*arguments).compile()
+        _finite(self._state)
         self.predict()
 
     def advance(self, num_steps: int) -> Float[np.ndarray, "k steps"]:
@@ -345,7 +389,8 @@ def _run(
                     if log.due(step + offset):
                         log.record(step + offset, mse, mse)
             elif predictions is not None:
-                error = mse_of(predictions[index], fits.targets[index])
+                trained = predictions[index][fits.trained[index]]
+                error = mse_of(trained, fits.targets[index])
                 log.record(after, error, log.position.loss)
         step = after
         rate = num_steps / elapsed

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jax_inr.config import Config
 from jax_inr.errors import DeviceError
+from jax_inr.splits import num_trained
 
 # The most that features of all pixels may take before they are computed anew.
 MAX_FEATURE_BYTES = 1 << 30
@@ -30,7 +31,7 @@ def fit_bytes(
     config: Config, height: int, width: int, channels: int, backend: str = "jax"
 ) -> int:
     """Bytes that the arrays of a fit take on the CPU, about."""
-    pixels, features = height * width, config.num_features
+    pixels, features = num_trained(config, height, width), config.num_features
     widths = (features, *config.hidden_features, channels)
     taps = 9 if config.network == "cnn" else 1
     params = sum(a * b * taps + b for a, b in itertools.pairwise(widths))
@@ -45,7 +46,7 @@ def fit_bytes(
         at_once = min(CPU_TILE_PIXELS, pixels)
     keeps = backend == "torch" or 4 * pixels * features <= MAX_FEATURE_BYTES
     kept = pixels * features if keeps else 0
-    picture = 4 * pixels * (channels + 2)
+    picture = 4 * height * width * (channels + 2)
     numbers = (
         PARAMETER_COPIES * params + copies * at_once * sum(widths) + kept + picture
     )

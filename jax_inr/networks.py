@@ -134,10 +134,15 @@ class PixelMLP(nn.Module):
         # The first layer of WIRE has real inputs, and real weights.
         if self.config.network == "wire" and index > 0:
             return ComplexDense(fan_out, bound, dot_general)
+        kernel_init, bias_init = uniform(bound), uniform(fan_in**-0.5)
+        if self.config.init == "glorot":
+            # jax.example_libraries.stax.Dense, which arXiv 2006.10739 was made with.
+            kernel_init = nn.initializers.glorot_normal()
+            bias_init = nn.initializers.normal(1e-2)
         return nn.Dense(
             fan_out,
-            kernel_init=uniform(bound),
-            bias_init=uniform(fan_in**-0.5),
+            kernel_init=kernel_init,
+            bias_init=bias_init,
             precision=precision,
             dot_general=dot_general,
         )

@@ -23,9 +23,11 @@ class BenchOptions:
     """Measure the speed of fits side by side."""
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Sections to run: steps, presets. Left out: all."""
+    """Sections to run: steps, race, parameters, kodak, many. Left out: all."""
     turns: int = 9
     """Turns of each contender."""
+    quick: bool = False
+    """A form of each section that ends within a minute."""
     out: str = "docs/performance.md"
     """Report to write; its .json beside it keeps every measurement."""
     debug: bool = False
@@ -56,6 +58,40 @@ class SpectralBiasOptions:
     """Measure anew what --out holds."""
     max_pixels: int = 50_000_000
     """Refuse pictures of more pixels than this."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """The Fourier-features table on a folder of pictures; a second run goes on."""
+
+    folder: tyro.conf.Positional[str]
+    """Folder of pictures; they need not be of one shape."""
+    out: str = "runs/compare"
+    """Folder of compare-KIND.md, .json and .png, and of fits/, which keeps each fit."""
+    kind: Literal["natural", "text"] = "natural"
+    """Which of the paper's two settings: learning rates and frequencies."""
+    rows: tuple[str, ...] = ()
+    """Of none, basic, positional, gaussian, ours, ridge, bilinear, bicubic; out: all."""
+    budget: bool = False
+    """A tenth of the arithmetic: a tenth of the trained pixels at each step."""
+    steps: int = 2000
+    """Steps of each fit."""
+    size: str | None = None
+    """N: centre crop and resize to N x N; HxW: resize. Left out: as they are."""
+    seed: int = 0
+    """Seed of frequencies and weights, the same for all pictures."""
+    at_once: int | None = None
+    """Pictures in one program; left out: as many as memory allows, 4 on a CPU."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Fit anew what --out holds."""
+    max_pixels: int = 50_000_000
+    """Refuse pictures of more pixels than this."""
+    quiet: bool = False
+    """Print nothing but errors and notices."""
     debug: bool = False
     """Print the traceback of an error."""
 
@@ -95,10 +131,16 @@ def fit_options(base: Config) -> type:
     options = [
         option(
             "image",
-            tyro.conf.Positional[str | None],
-            None,
-            "Picture to fit; left out: the sample cat.",
+            tyro.conf.Positional[tuple[str, ...]],
+            (),
+            "Pictures to fit, each into a folder of its own; left out: the sample cat.",
             metavar="IMAGE",
+        ),
+        option(
+            "sweep",
+            tuple[str, ...],
+            (),
+            "NAME=V,V,… of the config: a fit for each value, as sigma=1,3,10 seed=0,1.",
         ),
         option(
             "preset",
@@ -133,6 +175,12 @@ def fit_options(base: Config) -> type:
         ),
         option(
             "max_pixels", int, 50_000_000, "Refuse pictures of more pixels than this."
+        ),
+        option(
+            "film",
+            bool,
+            False,
+            "Record the fit as film.webp, and film.mp4 if imageio-ffmpeg is installed.",
         ),
         option("quiet", bool, False, "Print nothing but errors."),
         option("debug", bool, False, "Print the traceback of an error."),
@@ -196,8 +244,8 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "size", "out", "config", "backend"):
-            if getattr(options, name) is not None:
+        for name in ("image", "sweep", "size", "out", "config", "backend"):
+            if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",
                     "leave it out, or begin a new run",
@@ -209,6 +257,11 @@ def check_ranges(config: Config, options: Any) -> None:
         ("max_pixels", options.max_pixels, 1, 10**9),
         ("max_memory", options.max_memory, 1e-3, 1e6),
     )
+    check_numbers(ranges)
+
+
+def check_numbers(ranges: tuple[tuple[str, Any, float, float], ...]) -> None:
+    """Refuse a value, of those named, that lies outside its range."""
     for name, value, low, high in ranges:
         # Written so that nan fails.
         if value is not None and not low <= value <= high:

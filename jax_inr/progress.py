@@ -88,6 +88,53 @@ class Display:
         )
 
 
+class Rows:
+    """Shows how much of a render is done while open: call it with each band's rows.
+
+    A live bar on a terminal, a plain line every few seconds elsewhere.
+    """
+
+    def __init__(self, console: Console, height: int, quiet: bool = False) -> None:
+        self.console = console
+        self._height, self._done = height, 0
+        self._live: RichProgress | None = None
+        self._silent = quiet
+        if not quiet and console.is_terminal:
+            self._live = RichProgress(
+                TextColumn("row"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._live.add_task("render", total=height)
+        self._start = time.monotonic()
+        self._next_line = self._start + PLAIN_SECONDS
+
+    def __enter__(self) -> "Rows":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], completed=self._done)
+        elif not self._silent and now >= self._next_line:
+            left = (now - self._start) * (self._height / self._done - 1)
+            self.console.print(
+                f"row {self._done}/{self._height}  {left:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
+            )
+            self._next_line = now + PLAIN_SECONDS
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
 def status(progress: Progress) -> str:
     """Loss, PSNR and speed in one short line."""
     return (
@@ -96,14 +143,38 @@ def status(progress: Progress) -> str:
     )
 
 
+def overview_table(summaries: dict[str, dict[str, Any]]) -> Table:
+    """The numbers of many runs, a line each."""
+    split = any("heldout_psnr_db" in summary for summary in summaries.values())
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("run", "PSNR dB", *(("held-out dB",) if split else ()), "SSIM"):
+        table.add_column(title, justify="left" if title == "run" else "right")
+    for name, summary in summaries.items():
+        ssim = summary["ssim"]
+        held_out = [f"{summary['heldout_psnr_db']:.2f}"] if split else []
+        psnr_db = f"{summary['psnr_db']:.2f}"
+        table.add_row(
+            name, psnr_db, *held_out, "n/a" if ssim is None else f"{ssim:.4f}"
+        )
+    return table
+
+
 def closing_table(summary: dict[str, Any]) -> Table:
     """The numbers of a finished run as a table of two columns."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     seconds, image = summary["seconds"], summary["image"]
     ssim = summary["ssim"]
+    split: tuple[tuple[str, str], ...] = ()
+    if "heldout_psnr_db" in summary:
+        trained, held_out = summary["train_psnr_db"], summary["heldout_psnr_db"]
+        split = (
+            ("PSNR of trained pixels", f"{trained:.2f} dB"),
+            ("PSNR of held-out pixels", f"{held_out:.2f} dB"),
+        )
     rows = (
         ("picture", f"{image['width']} x {image['height']} pixels"),
         ("PSNR", f"{summary['psnr_db']:.2f} dB"),
+        *split,
         ("PSNR of the 8-bit picture", f"{summary['psnr_8bit_db']:.2f} dB"),
         ("SSIM", "n/a (under 11 pixels)" if ssim is None else f"{ssim:.4f}"),
         ("steps", f"{summary['steps']} (ended by {summary['stopped']})"),

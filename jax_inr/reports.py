@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr import metrics
+from jax_inr import film, metrics
 from jax_inr.config import GRIDS, Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.images import Picture, encode_png
 from jax_inr.runs import RunFolder
+from jax_inr.splits import num_trained, train_mask
 
 PACKAGES = {
     "jax": ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"),
@@ -50,6 +51,24 @@ def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str
         "psnr_db": float(metrics.psnr(prediction, image * (255 / rgb_max))),
         "psnr_8bit_db": float(metrics.psnr_8bit(shown, image)),
         "ssim": None if np.isnan(ssim) else ssim,
+    }
+
+
+def split_quality(
+    prediction: np.ndarray, image: np.ndarray, config: Config
+) -> dict[str, float]:
+    """`train_psnr_db` and `heldout_psnr_db` where pixels are held out, else nothing.
+
+    Both as `psnr_db` of `quality`, over the pixels that were trained on and over all
+    the others.
+    """
+    if num_trained(config, *image.shape[:2]) == image[..., 0].size:
+        return {}
+    mask = train_mask(config, *image.shape[:2])
+    target = image * (255 / config.rgb_max)
+    return {
+        "train_psnr_db": float(metrics.psnr(prediction[mask], target[mask])),
+        "heldout_psnr_db": float(metrics.psnr(prediction[~mask], target[~mask])),
     }
 
 
@@ -99,6 +118,19 @@ def write_figures(
     channels, titles = encoding_channels(config, tensors, *image.shape[:2])
     figure = plots.encoding(channels, titles, caption)
     folder.write("encoding.png", plots.png(figure))
+
+
+def write_film(folder: RunFolder, picture: Picture, config: Config, step: int) -> None:
+    """Write film.webp of the frames up to `step`, and film.mp4 where that is possible.
+
+    Frames that are damaged are left out.
+    """
+    paths = [path for at, path in folder.list_frames().items() if at <= step]
+    frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
+    caption = f"{Path(picture.path or 'picture').name} · {config.preset}"
+    folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))
+    if film.has_mp4():
+        folder.write("film.mp4", film.to_mp4(film.drawn(frames, caption)))
 
 
 def encoding_channels(

@@ -16,11 +16,13 @@ from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.files import StrPath, Tensors, output_errors, shown
 from jax_inr.images import Picture
 
-# All that a run writes beside checkpoints/, and with that all that `clear` removes.
+# All that a run writes beside checkpoints/ and frames/, and with those all that
+# `clear` removes.
 # The summary comes first, so that a folder half cleared does not look finished.
 _DATA = ("summary.json", "config.json", "metrics.jsonl", "field.safetensors")
 _PICTURES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
-RUN_FILES = _DATA + _PICTURES
+_FILMS = ("film.webp", "film.mp4")
+RUN_FILES = _DATA + _PICTURES + _FILMS
 _LOCK = ".jax_inr.lock"
 
 
@@ -35,6 +37,7 @@ class RunFolder:
         """Touches nothing: `create` and `reopen` open run folders."""
         self.path = Path(path).absolute()
         self._checkpoints = self.path / "checkpoints"
+        self._frames = self.path / "frames"
         self._picture = self._checkpoints / "picture.safetensors"
         self._metrics = self.path / "metrics.jsonl"
         self._made: list[Path] = []
@@ -80,14 +83,17 @@ class RunFolder:
         return run
 
     def clear(self) -> None:
-        """Remove the files of the run before (RUN_FILES, checkpoints/), and no others.
+        """Remove the files of the run before, and no others.
+
+        These are RUN_FILES and what is in checkpoints/ and frames/.
 
         A folder half cleared does not look finished.
         """
         self._check_lock()
         before = [*(self.path / name for name in RUN_FILES), self._picture]
         with output_errors(self.path):
-            for path in before + self._list_checkpoints() + self._list_temporary():
+            before += [*self._list_checkpoints(), *self.list_frames().values()]
+            for path in before + self._list_temporary():
                 path.unlink(missing_ok=True)
 
     def unfinish(self) -> None:
@@ -255,6 +261,18 @@ class RunFolder:
             "begin again with --overwrite",
         )
 
+    def save_frame(self, step: int, data: bytes) -> None:
+        """Keep a frame of the film, a PNG."""
+        self._check_lock()
+        with output_errors(self._frames):
+            self._frames.mkdir(exist_ok=True)
+        files.write_atomic(self._frames / f"step_{step:09d}.png", data)
+
+    def list_frames(self) -> dict[int, Path]:
+        """The film's frames by step, first to last."""
+        found = {path.stem[5:]: path for path in self._frames.glob("step_*.png")}
+        return {int(step): found[step] for step in sorted(found) if step.isdecimal()}
+
     def _list_checkpoints(self) -> list[Path]:
         """Paths of the checkpoints, oldest step first."""
         found = self._checkpoints.glob("step_*.safetensors")
@@ -262,7 +280,7 @@ class RunFolder:
         return sorted(paths, key=lambda path: int(path.stem[5:]))
 
     def _list_temporary(self) -> list[Path]:
-        folders = (self.path, self._checkpoints)
+        folders = (self.path, self._checkpoints, self._frames)
         return [temp for f in folders for temp in f.glob(files.TEMP_PATTERN)]
 
     def _acquire(self) -> None:

@@ -40,7 +40,7 @@ def band_energy(
     image: Float[Picture, "h w c"], edges: Float[np.ndarray, " b+1"]
 ) -> Float[Array, " b"]:
     """The energy of a picture in each band of `band_edges`."""
-    height, width, _ = image.shape
+    height, width = image.shape[:2]
     band = band_index(height, width, edges)
     power = power_spectrum(image).ravel()
     return jax.ops.segment_sum(power, band, len(edges))[:-1]

@@ -26,6 +26,7 @@ from jax_inr.memory import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
 from jax_inr.networks import Model, Variables, make_model
 from jax_inr.optimizers import make_optimizer, make_schedule
 from jax_inr.rendering import render
+from jax_inr.splits import num_trained, train_mask
 from jax_inr.tensors import flatten, unflatten_like
 
 # Pixels whose activations are in memory at a time, by platform.
@@ -68,7 +69,7 @@ class TrainPlan:
     model: Model
     height: int
     width: int
-    batch_size: int | None  # None: every pixel at every step
+    batch_size: int | None  # None: every trained pixel at every step
     keep_features: bool  # inputs are features computed once, not coordinates
     tile_pixels: int
 
@@ -100,8 +101,8 @@ class TrainPlan:
 def make_plan(
     config: Config, height: int, width: int, channels: int, platform: str = "cpu"
 ) -> TrainPlan:
-    """The plan of a fit; a batch as large as the picture means all of it."""
-    pixels = height * width
+    """The plan of a fit; a batch of as many pixels as are trained on means all."""
+    pixels = num_trained(config, height, width)
     batch_size = config.batch_size
     if batch_size is not None and batch_size >= pixels:
         batch_size = None
@@ -127,15 +128,29 @@ def init_state(plan: TrainPlan, variables: Variables) -> TrainState:
 def make_data(
     plan: TrainPlan, variables: Variables, target: Float[Array | np.ndarray, "h w c"]
 ) -> TrainData:
-    """Put coordinates (or their features) and colours on the device, once."""
-    height, width, channels = target.shape
-    inputs = jnp.asarray(pixel_grid(height, width))
-    targets = jnp.asarray(target)
-    if plan.model.per_pixel:
-        inputs, targets = inputs.reshape(-1, 2), targets.reshape(-1, channels)
+    """Put coordinates (or their features) and colours on the device, once.
+
+    Of the pixels that are trained on: held-out ones are not among them.
+    """
+    height, width, _ = target.shape
+    inputs = trained_pixels(plan, jnp.asarray(pixel_grid(height, width)))
+    targets = trained_pixels(plan, jnp.asarray(target))
     if plan.keep_features:
         inputs = jax.jit(plan.model.encode)(variables, inputs)
     return TrainData(inputs, targets, jnp.float32(plan.config.learning_rate))
+
+
+def trained_pixels(
+    plan: TrainPlan, grid: Float[Array, "h w k"]
+) -> Float[Array, "*n k"]:
+    """What a network is trained on of a grid: its pixels in a row; for the CNN, it."""
+    if not plan.model.per_pixel:
+        return grid
+    pixels = grid.reshape(-1, grid.shape[-1])
+    if plan.config.train_pixels == "all":
+        return pixels
+    mask = train_mask(plan.config, plan.height, plan.width)
+    return pixels[np.flatnonzero(mask)]
 
 
 def train_step(
@@ -185,7 +200,7 @@ def draw_batch(
 
     Single pixels are drawn uniformly, with replacement. A lattice has one row of each
     of as many equal strips, and columns alike: every pixel is as likely as any other,
-    and no two of a step are the same.
+    and a step sees each once, or twice where two strips share its row or column.
     """
     if plan.config.sampling == "pixels":
         size, pixels = plan.batch_size or 0, len(data.targets)

@@ -1,5 +1,7 @@
 """Activations against float64; initial weights against their papers' bounds."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +14,14 @@ from jax_inr.activations import cos, finer, gabor, gauss, sin, sine, weight_boun
 from jax_inr.config import Config
 from jax_inr.networks import make_model
 
-Z = np.random.default_rng(0).uniform(-2, 2, 1000).astype(np.float32)
+Z: Any = np.random.default_rng(0).uniform(-2, 2, 1000).astype(np.float32)
 
 
 @pytest.mark.parametrize("reach", [1.0, 30.0, 1e3, 1e5])
 def test_sine_and_cosine_agree_with_float64(reach):
     """Within 3e-7: five terms of the series leave 6e-8, rounding the rest."""
     x = np.random.default_rng(1).uniform(-reach, reach, 100_000).astype(np.float32)
-    x = np.concatenate([x, np.float32([0, reach, -reach])])
+    x = np.concatenate([x, np.array([0, reach, -reach], np.float32)])
     exact = x.astype(np.float64)
     np.testing.assert_allclose(jax.jit(sin)(x), np.sin(exact), rtol=0, atol=3e-7)
     np.testing.assert_allclose(jax.jit(cos)(x), np.cos(exact), rtol=0, atol=3e-7)
@@ -43,9 +45,9 @@ def test_activations_are_their_papers_formulas():
     expected = np.sin(7 * (np.abs(z) + 1) * z)
     np.testing.assert_allclose(finer(Z, omega), expected, atol=1e-5)
     np.testing.assert_allclose(gauss(Z, scale), np.exp(-((1.5 * z) ** 2)), atol=1e-6)
-    imag = np.float32(0.1) * Z[::-1]
+    imag: Any = np.float32(0.1) * Z[::-1]
     number = z + 1j * imag.astype(np.float64)
-    wave = np.exp(1j * 7 * number - np.abs(1.5 * number) ** 2)
+    wave: Any = np.exp(1j * 7 * number - np.abs(1.5 * number) ** 2)
     real_part, imag_part = gabor(Z, imag, omega, scale)
     np.testing.assert_allclose(real_part, wave.real, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(imag_part, wave.imag, rtol=1e-4, atol=1e-5)

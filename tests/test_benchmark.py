@@ -26,15 +26,71 @@ def test_contenders_take_turns_and_absent_ones_are_left_out(monkeypatch):
 
 def test_a_report_keeps_the_sections_that_were_not_run(tmp_path, monkeypatch):
     def section(name):
-        return lambda turns: (f"table of {name}, {turns} turns", {"seconds": [1.0]})
+        measure = lambda turns, quick: {"seconds": [1.0], "turns": turns}  # noqa: E731
+        return name.upper(), measure, lambda m: f"table of {name}, {m['turns']} turns"
 
-    sections = {n: (n.upper(), section(n)) for n in ("one", "two")}
+    sections = {name: section(name) for name in ("one", "two")}
     monkeypatch.setattr(benchmark, "SECTIONS", sections)
     out = tmp_path / "performance.md"
     benchmark.report(["one"], 3, out)
-    benchmark.report(["two"], 5, out)
+    benchmark.report(["two"], 5, out, quick=True)
     text = out.read_text()
     assert "table of one, 3 turns" in text and "table of two, 5 turns" in text
-    assert "python scripts/bench.py two --turns 5" in text
+    assert "python scripts/bench.py two --turns 5 --quick" in text
     data = json.loads(out.with_suffix(".json").read_text())
-    assert data["one"]["measured"] == {"seconds": [1.0]}
+    assert data["one"]["measured"] == {"seconds": [1.0], "turns": 3}
+
+
+def run_of(rows, fit=4.0, ready=1.0):
+    return {
+        "rows": rows,
+        "psnr_db": rows[-1][1],
+        "steps": 9,
+        "num_params": 5,
+        "ready_seconds": ready,
+        "fit_seconds": fit,
+    }
+
+
+def test_the_race_is_to_the_baselines_last_psnr(tmp_path):
+    fast = [run_of([[0.1, 10.0], [s, 31.0]], fit=s) for s in (0.4, 0.2, 9.0)]
+    measured = {
+        "runs": {
+            benchmark.BASELINE: [run_of([[1.0, 20.0], [4.0, 30.0]])],
+            "`fast`": fast,
+            "siren-pytorch": [run_of([[1.0, 29.9]])],
+        },
+        "commands": {"fast": [0.5]},
+    }
+    text = benchmark.write_race(measured)
+    lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
+    assert "goal is 30.00 dB" in text
+    assert lines["`fast`"].endswith("| 0.4 | 10 |")
+    assert "not reached" in lines["siren-pytorch"]
+    assert benchmark.MISSING in lines["`default`"]
+    assert "10 times as fast as the fit" in text
+    assert benchmark.draw_race(measured).startswith(b"\x89PNG")
+
+
+def test_a_contender_that_is_not_there_is_said_to_be_missing(capfd, monkeypatch):
+    assert benchmark.contender("fit", "unheard-of", {}) is None
+    assert benchmark.MISSING in capfd.readouterr().err
+    monkeypatch.setattr(benchmark, "KODAK", benchmark.Path("nowhere"))
+    assert benchmark.measure_kodak(1, False) == {"runs": []}
+    assert benchmark.MISSING in benchmark.write_kodak({"runs": []})
+    assert benchmark.MISSING in benchmark.write_many({"runs": {"8": [None]}})
+    empty = {"budget_seconds": 4, "runs": {"fast": None}}
+    assert benchmark.MISSING in benchmark.write_parameters(empty)
+    only = {"seconds": {"product": [0.1], "optimized, jax": [0.2]}}
+    text = benchmark.write_steps(only)
+    assert benchmark.MISSING in text and "torch is not installed" in text
+
+
+def test_a_fit_with_a_budget_takes_about_that_long():
+    from jax_inr import contenders
+
+    measured = contenders.fit_preset("fast", {"budget_seconds": 0.5})
+    assert measured["steps"] >= 20 and measured["num_params"] == 45_259
+    seconds = [row[0] for row in measured["rows"]]
+    assert seconds == sorted(seconds)
+    assert measured["fit_seconds"] == pytest.approx(seconds[-1], abs=1e-5)

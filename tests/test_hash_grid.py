@@ -78,7 +78,9 @@ def test_hashed_nodes_interpolate_as_dense_ones_do():
     full = []
     for cells, table in zip(HASH.level_cells, tables, strict=True):
         if table.ndim == 2:
-            nodes = np.stack(np.mgrid[: cells + 1, : cells + 1], -1).reshape(-1, 2)
+            nodes = np.moveaxis(np.mgrid[: cells + 1, : cells + 1], 0, -1).reshape(
+                -1, 2
+            )
             index = [int(hash_node(jnp.asarray(n), len(table))) for n in nodes]
             table = table[np.array(index)].reshape(cells + 1, cells + 1, 2)
         full.append(table)

@@ -32,6 +32,8 @@ CNN = Config(
     momentum=0.0,
     steps=5,
 )
+ALTERNATE = QUICK.replace(train_pixels="alternate")
+RANDOM = BATCH.replace(train_pixels="random", steps=12)
 
 
 def assert_alike(many, single, tolerance=2e-5):
@@ -50,8 +52,8 @@ def assert_alike(many, single, tolerance=2e-5):
 
 @pytest.mark.parametrize(
     "config",
-    [QUICK, BATCH, GRID, SIREN, CNN],
-    ids=["full", "batch", "grid", "siren", "cnn"],
+    [QUICK, BATCH, GRID, SIREN, CNN, ALTERNATE],
+    ids=["full", "batch", "grid", "siren", "cnn", "alternate"],
 )
 def test_pictures_give_what_single_fits_give(config, image):
     pictures = [image, image[::-1].copy(), 1 - image]
@@ -63,6 +65,7 @@ def test_pictures_give_what_single_fits_give(config, image):
     ("config", "name", "values"),
     [
         (BATCH, "seed", (0, 1, 5)),
+        (RANDOM, "seed", (0, 1)),
         (QUICK, "sigma", (1.0, 2.0, 4.0)),
         (BATCH, "learning_rate", (0.1, 0.5)),
         (SIREN, "omega_0", (10.0, 30.0)),
@@ -101,7 +104,7 @@ def test_what_cannot_share_a_program_is_refused(image):
     with pytest.raises(ConfigError, match="no picture"):
         fit_many([], QUICK)
     periodic = QUICK.replace(encoding="periodic")
-    with pytest.raises(ConfigError, match="no sigma to vary"):
+    with pytest.raises(ConfigError, match=r"sigma differs .* of one program"):
         fit_many([image], [periodic, periodic.replace(sigma=3.0)])
 
 

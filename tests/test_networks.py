@@ -1,5 +1,7 @@
 """Networks against float64 numpy; what is trained, what is drawn, what is refused."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -321,7 +323,7 @@ def layers64(variables):
     """Kernel and bias of each layer, complex where it is, in float64."""
     params = variables["params"]
     for index in range(sum(name.startswith("dense_") for name in params)):
-        layer = {
+        layer: Any = {
             k: np.asarray(v, np.float64) for k, v in params[f"dense_{index}"].items()
         }
         if "kernel_imag" in layer:
@@ -433,3 +435,19 @@ def test_sweepable_numbers_are_constants_of_the_model():
         np.abs(model.predict(changed, COORDS) - model.predict(variables, COORDS)).max()
         > 1e-3
     )
+
+
+def test_glorot_weights_are_those_of_stax(key):
+    config = Config(num_frequencies=64, hidden_features=(96, 80), init="glorot")
+    params = jax.jit(make_model(config, 6, 9, 3).init, compiler_options=UNOPTIMISED)(
+        key
+    )["params"]
+    assert len(params) == 3
+    for layer in params.values():
+        kernel, bias = np.asarray(layer["kernel"]), np.asarray(layer["bias"])
+        # Variance 2 / (fan_in + fan_out), normal but cut off at two deviations.
+        spread = np.sqrt(2 / sum(kernel.shape)) / 0.87962566103423978
+        draws = kernel.ravel() / spread
+        assert np.abs(draws).max() <= 2
+        assert scipy.stats.kstest(draws, scipy.stats.truncnorm(-2, 2).cdf).pvalue > 1e-4
+        assert scipy.stats.kstest(bias / 1e-2, scipy.stats.norm.cdf).pvalue > 1e-4

@@ -92,7 +92,8 @@ def grads_of(seed):
 def test_adam_is_its_recurrence():
     config = Config(optimizer="adam", learning_rate=0.1, beta2=0.9)
     optimizer = make_optimizer(config)
-    params, state = PARAMS, optimizer.init(PARAMS)
+    params: Any = PARAMS
+    state = optimizer.init(PARAMS)
     p, m, v = np.ones((4, 6)), 0.0, 0.0
     for step in range(1, 5):
         grads = grads_of(step)
@@ -109,7 +110,7 @@ def test_muon_orthogonalises_hidden_matrices_and_nothing_else():
     config = Config(optimizer="muon", learning_rate=0.1)
     optimizer = make_optimizer(config)
     grads = grads_of(0)
-    updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+    updates: Any = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)[0]
     for name in ("dense_0", "dense_1"):
         update = np.asarray(updates[name]["kernel"])
         size = 0.1 * 0.2 * max(update.shape) ** 0.5

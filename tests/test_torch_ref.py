@@ -181,9 +181,15 @@ def test_what_torch_ref_lacks_is_named():
         object.__setattr__(later, field, "hash")
         with pytest.raises(ConfigError, match=f"torch_ref has no {field} hash"):
             networks.make_network(later, 3)
-    object.__setattr__(config, "optimizer", "adam")
-    with pytest.raises(ConfigError, match="torch_ref has no optimizer adam"):
-        trainer_of(config)
+    for field, value in (
+        ("optimizer", "adam"),
+        ("activation", "gelu"),
+        ("sampling", "lattice"),
+        ("train_pixels", "alternate"),
+        ("init", "glorot"),
+    ):
+        with pytest.raises(ConfigError, match=f"torch_ref has no {field} {value}"):
+            trainer_of(config.replace(**{field: value}))
 
 
 # Draws

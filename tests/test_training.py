@@ -281,8 +281,9 @@ def test_a_batch_as_large_as_the_picture_is_all_of_it(asked, taken):
 def test_a_lattice_has_one_row_and_one_column_of_each_strip(size):
     config = FULL.replace(batch_size=max(size[0] * size[1] // 9, 1), sampling="lattice")
     config = config.replace(encoding="dense_grid", finest=16, coarsest=4)
-    plan = make_plan(config, *size, 3)
-    target = np.zeros((*size, 3), np.float32)
+    height, width = size
+    plan = make_plan(config, height, width, 3)
+    target = np.zeros((height, width, 3), np.float32)
     data = make_data(plan, draw(plan.model), target)
     for seed in range(20):
         (rows, columns), colours = training.draw_batch(plan, data, jax.random.key(seed))

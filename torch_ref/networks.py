@@ -65,9 +65,13 @@ def make_network(config: Config, channels: int) -> PixelMLP | GridCNN:
     """The config's network in torch's default initialisation, from the global RNG.
 
     That is weights and biases uniform in +-1/sqrt(fan_in). Raises ConfigError for a
-    network or an encoding of jax_inr that torch_ref lacks.
+    network, an activation or an encoding of jax_inr that torch_ref lacks.
     """
     match config.network:
+        case "mlp" if config.activation != "relu":
+            raise ConfigError(
+                f"torch_ref has no activation {config.activation}", "use --backend jax"
+            )
         case "mlp":
             return PixelMLP(num_features(config), config.hidden_features, channels)
         case "cnn":

@@ -77,10 +77,17 @@ class TorchTrainer:
     """
 
     def __init__(self, config: Config, target: np.ndarray, device: torch.device):
-        if config.optimizer != "sgd":
-            raise ConfigError(
-                f"torch_ref has no optimizer {config.optimizer}", "use --backend jax"
-            )
+        for name, only in (
+            ("optimizer", "sgd"),
+            ("sampling", "pixels"),
+            ("train_pixels", "all"),
+            ("init", "uniform"),
+        ):
+            value = getattr(config, name)
+            if value != only:
+                raise ConfigError(
+                    f"torch_ref has no {name} {value}", "use --backend jax"
+                )
         self.config = config
         self.device = device
         self.step = 0

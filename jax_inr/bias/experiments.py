@@ -17,7 +17,7 @@ from jax_inr.bias.fits import Json, Tell
 from jax_inr.bias.forms import Form
 from jax_inr.bias.kernels import brute_force, kernel
 from jax_inr.bias.locality import padding, sharing, translation
-from jax_inr.bias.spectra import networks, parseval, spectra, waves, widened
+from jax_inr.bias.spectra import networks, parseval, spectra, waves, width
 from jax_inr.errors import ConfigError
 from jax_inr.images import Picture
 
@@ -37,7 +37,7 @@ def experiments(form: Form) -> dict[str, Experiment]:
     for name in networks(form):
         found[f"spectra/{name}"] = functools.partial(spectra, name)
     for hidden in (*form.widths, None):
-        found[f"widths/{hidden or 'gaussian'}"] = functools.partial(widened, hidden)
+        found[f"widths/{hidden or 'gaussian'}"] = functools.partial(width, hidden)
     for name in ("cnn", "pixel"):
         found[f"locality/{name}"] = functools.partial(translation, name)
     found["locality/padding"] = padding

@@ -60,7 +60,6 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     The Gaussian encoding comes at all sigmas side by side, with one draw of B.
     """
     config, last = networks(form)[name]
-    height, width, _ = image.shape
     plan = make_plan(config, *image.shape)
     variables, labels = draw(plan, seed), [name]
     if config.encoding == "gaussian":
@@ -71,6 +70,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
         variables = {**variables, "constants": {"frequencies": frequencies}}
     data = data_of(plan, variables, image)
     predict = predictor(plan, image.shape)
+    height, width = image.shape[:2]
     edges = bands.band_edges(height, width, form.bands)
     share = jax.jit(jax.vmap(lambda p: spectral.missing_share(p, image, edges)))
     steps = doublings(last)
@@ -106,14 +106,13 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     return {"networks": results, "mean_psnr_db": float(metrics.psnr(mean, image))}
 
 
-def widened(
+def width(
     hidden: int | None, form: Form, image: np.ndarray, seed: int, tell: Tell
 ) -> Json:
     """PSNR and highest learned frequency of a network without encoding, by width.
 
     A hidden width of None is the notebook's network with its Gaussian encoding.
     """
-    height, width, _ = image.shape
     # Wide layers need smaller steps: the root keeps all of these widths stable.
     rate = WIDTH_RATE * (128 / (hidden or 128)) ** 0.5
     config = ADAM if hidden is None else PLAIN.replace(hidden_features=(hidden, hidden))
@@ -128,6 +127,7 @@ def widened(
     data = data_of(plan, variables, image)
     trained = train_to(plan, variables, data, seed, form.width_steps, tell)
     picture = predictor(plan, image.shape)(trained, data.inputs)[0]
+    height, width = image.shape[:2]
     edges = bands.band_edges(height, width, form.bands)
     missing = np.asarray(spectral.missing_share(picture, image, edges))
     return {

@@ -1,0 +1,249 @@
+"""Many runs by one command: several pictures, a sweep over a config's numbers, or both.
+
+Runs that can share a program do; each gets a folder of its own, as a single run's. A
+bad picture stops no other, and a run that a folder already holds is not done again.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jax_inr import memory
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError, JaxInrError
+from jax_inr.files import to_json, write_atomic
+from jax_inr.images import Picture
+from jax_inr.loop import Progress
+from jax_inr.runs import RunFolder
+
+MOST_AT_ONCE = 64  # fits of one program
+MOST_RUNS = 10_000
+
+
+class Run(NamedTuple):
+    """One fit of many: its folder's name, picture and config."""
+
+    name: str
+    picture: Picture
+    config: Config
+
+
+class Failure(NamedTuple):
+    """A picture or a run that could not be done, and why."""
+
+    name: str
+    error: JaxInrError
+
+
+def parse_sweep(words: Sequence[str], config: Config) -> dict[str, list[Any]]:
+    """`sigma=1,3,10 seed=0,1` as names and values.
+
+    Raises:
+        ConfigError: a word is not NAME=VALUE,…; a field is unknown, twice there or
+            not numeric; a value cannot be read, or lies outside its range.
+    """
+    sweep: dict[str, list[Any]] = {}
+    kinds = {field.name: field.type for field in dataclasses.fields(Config)}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.replace("-", "_")
+        if not equals or not text:
+            raise ConfigError(f"sweep {word!r} is not NAME=VALUE,VALUE,…")
+        if name not in kinds:
+            config.replace(**{name: None})  # raises, and knows the near names
+        kind = kinds[name]
+        if kind not in (int, float):
+            raise ConfigError(
+                f"a sweep varies numbers, and {name} is none",
+                "begin one run for each value",
+            )
+        if name in sweep:
+            raise ConfigError(f"the sweep names {name} twice")
+        try:
+            values = [kind(value) for value in text.split(",")]
+        except ValueError:
+            raise ConfigError(
+                f"sweep {word!r} has a value that is no "
+                f"{'whole number' if kind is int else 'number'}"
+            ) from None
+        for value in values:
+            config.replace(**{name: value})
+        sweep[name] = list(dict.fromkeys(values))
+    count = len(list(itertools.product(*sweep.values())))
+    if count > MOST_RUNS:
+        raise ConfigError(f"the sweep has {count} runs, more than {MOST_RUNS}")
+    return sweep
+
+
+def configs_of(config: Config, sweep: dict[str, list[Any]]) -> dict[str, Config]:
+    """A config for each point of the sweep's grid, by name: `sigma=3,seed=0`."""
+    points = {}
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        name = ",".join(f"{key}={value:g}" for key, value in chosen.items())
+        points[name] = config.replace(**chosen)
+    return points
+
+
+def name_pictures(paths: Sequence[str]) -> list[str]:
+    """A name for each picture: its file's, told apart by -2, -3, … where equal."""
+    names: list[str] = []
+    for path in paths:
+        stem = Path(path).stem[:60] or "picture"
+        name, number = stem, 1
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(name)
+    return names
+
+
+def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Runs that can share a program, no more of them at once than memory holds."""
+    from jax_inr.many import varying
+
+    alike: dict[Any, list[Run]] = {}
+    for run in runs:
+        same = run.config.replace(
+            **{name: getattr(Config(), name) for name in varying(run.config)}
+        )
+        alike.setdefault((run.picture.image.shape, same), []).append(run)
+    for (shape, config), several in alike.items():
+        height, width, channels = shape
+        one = memory.fit_bytes(config, height, width, channels)
+        most = min(max(memory.available_bytes() // (2 * one), 1), MOST_AT_ONCE)
+        for start in range(0, len(several), most):
+            yield several[start : start + most]
+
+
+def finished(folder: Path, config: Config) -> dict[str, Any] | None:
+    """The summary of a run that a folder holds, if it ended under this config."""
+    if not (folder / "summary.json").exists():
+        return None
+    with RunFolder.reopen(folder) as run:
+        if run.read_json("config.json") != config.to_dict():
+            return None
+        return run.read_json("summary.json")
+
+
+def fit_all(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_done: Callable[[str, dict[str, Any]], None] = lambda name, summary: None,
+) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
+    """Fit all runs that `out` does not hold yet; their summaries and the failures.
+
+    `out/NAME` becomes the folder of a run; it is written when its group has ended.
+    """
+    from jax_inr.many import fit_many
+
+    summaries: dict[str, dict[str, Any]] = {}
+    failures, todo = [], []
+    for run in runs:
+        summary = None if overwrite else finished(out / run.name, run.config)
+        if summary is None:
+            todo.append(run)
+        else:
+            summaries[run.name] = summary
+            on_done(run.name, summary)
+    for group in groups(todo):
+        try:
+            fits = fit_many(
+                [run.picture for run in group],
+                [run.config for run in group],
+                device=device,
+                on_progress=on_progress,
+            )
+        except JaxInrError as error:
+            failures += [Failure(run.name, error) for run in group]
+            continue
+        for run, fit in zip(group, fits, strict=True):
+            try:
+                write_run(out / run.name, run, fit, overwrite)
+            except JaxInrError as error:
+                failures.append(Failure(run.name, error))
+            else:
+                summaries[run.name] = fit.summary
+                on_done(run.name, fit.summary)
+    order = {run.name: i for i, run in enumerate(runs)}
+    return dict(sorted(summaries.items(), key=lambda one: order[one[0]])), failures
+
+
+def write_run(folder: Path, run: Run, fit: Any, overwrite: bool) -> None:
+    """The files of a single run's folder, but for checkpoints; the summary last."""
+    from jax_inr import reports
+
+    with RunFolder.create(folder, overwrite=overwrite) as files:
+        files.clear()
+        files.write_json("config.json", run.config.to_dict())
+        for row in fit.rows:
+            files.append_metrics(row)
+        files.save_field(fit.tensors, fit.header)
+        reports.write_reconstruction(files, fit.prediction, run.config)
+        reports.write_figures(
+            files,
+            fit.prediction,
+            run.picture,
+            run.config,
+            fit.tensors,
+            fit.summary["steps"],
+        )
+        files.write_json("summary.json", fit.summary)
+
+
+def write_overview(
+    out: Path,
+    summaries: dict[str, dict[str, Any]],
+    failures: Sequence[Failure],
+    sweep: dict[str, list[Any]],
+) -> None:
+    """`summary.json` of the whole, and `sweep.png` where one number was varied."""
+    failed = {failure.name: str(failure.error) for failure in failures}
+    whole = {"runs": summaries, "failed": failed, "sweep": sweep}
+    if len(sweep) == 1 and len(summaries) > 1:
+        from jax_inr import plots
+
+        (name,) = sweep
+        write_atomic(out / "sweep.png", plots.png(draw_sweep(name, summaries)))
+    write_atomic(out / "summary.json", (to_json(whole, indent=1) + "\n").encode())
+
+
+def draw_sweep(name: str, summaries: dict[str, dict[str, Any]]) -> Any:
+    """PSNR against the number that was varied: trained and held-out pixels apart."""
+    from jax_inr import plots
+
+    figure = plots.Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    titles = {
+        "train_psnr_db": ("trained pixels", plots.BLUE, "-"),
+        "heldout_psnr_db": ("held-out pixels", plots.RED, "--"),
+    }
+    if not any("heldout_psnr_db" in summary for summary in summaries.values()):
+        titles = {"psnr_db": ("all pixels", plots.BLUE, "-")}
+    curves: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for run, summary in summaries.items():
+        picture, _, point = run.rpartition("/")
+        value = float(point.partition("=")[2])
+        curves.setdefault(picture, []).append((value, summary))
+    for picture, points in curves.items():
+        points.sort(key=lambda point: point[0])
+        for key, (title, colour, style) in titles.items():
+            values = [value for value, _ in points]
+            psnr_db = [summary[key] for _, summary in points]
+            label = f"{picture}: {title}" if picture else title
+            axes.plot(values, psnr_db, style, color=colour, marker="o", label=label)
+    lowest = min(value for points in curves.values() for value, _ in points)
+    highest = max(value for points in curves.values() for value, _ in points)
+    if lowest > 0 and highest / lowest >= 8:
+        axes.set_xscale("log")
+    axes.set_xlabel(name)
+    axes.set_ylabel("PSNR in dB")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure

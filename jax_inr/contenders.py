@@ -1,0 +1,266 @@
+"""Who is timed by the benchmark: steps in turns, and whole fits.
+
+A contender of steps prepares everything and returns `run(repeats)`, which gives the
+seconds of one repeat. A fit gives its evaluations, (seconds, psnr_db), and how long it
+took to get ready. Each runs in a process of its own: `python -m jax_inr.contenders`.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jax_inr.presets import preset
+
+Run = Callable[[int], float]
+PRODUCT_SIDE = 2048  # of the square matrix product that measures the machine
+
+
+def product() -> Run:
+    """The machine's own float32 matrix product, by XLA: seconds per GFLOP."""
+    import jax
+
+    matrix = jax.random.normal(jax.random.key(0), (PRODUCT_SIDE, PRODUCT_SIDE))
+    multiply = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(multiply(matrix))
+
+    def run(repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            jax.block_until_ready(multiply(matrix))
+        seconds = (time.perf_counter() - start) / repeats
+        return seconds / (2 * PRODUCT_SIDE**3 / 1e9)
+
+    return run
+
+
+def trainer_steps(backend: str, name: str, precision: str = "float32") -> Run:
+    """Training steps of a preset on the sample picture, in one of the back ends."""
+    from jax_inr.fitting import make_trainer
+    from jax_inr.images import sample_image
+
+    config = preset(name).replace(matmul_precision=precision)
+    target = sample_image(size=224).image * np.float32(255 / config.rgb_max)
+    trainer = make_trainer(backend, config, target, "auto")
+    trainer.compile()
+
+    def run(repeats: int) -> float:
+        start = time.perf_counter()
+        trainer.advance(repeats)
+        return (time.perf_counter() - start) / repeats
+
+    return run
+
+
+def torch_linear(compiled: bool) -> Run:
+    """`optimized` in torch as a user would speed it up: rows of pixels and Linear."""
+    import torch
+
+    from jax_inr.coordinates import pixel_grid
+    from jax_inr.images import sample_image
+
+    torch.manual_seed(0)
+    coords = torch.tensor(pixel_grid(224, 224).reshape(-1, 2))
+    phases = 2 * torch.pi * coords @ (10 * torch.randn(2, 128))
+    features = torch.cat([phases.sin(), phases.cos()], -1)
+    target = torch.tensor(sample_image(size=224).image.reshape(-1, 3)) * (255 / 256)
+    widths = ((256, 128), (128, 256))
+    hidden = [m for a, b in widths for m in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+    net = torch.nn.Sequential(*hidden, torch.nn.Linear(256, 3), torch.nn.Sigmoid())
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=0.9)
+
+    def loss() -> torch.Tensor:
+        return torch.nn.functional.mse_loss(net(features), target)
+
+    evaluate = torch.compile(loss) if compiled else loss
+
+    def run(repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            optimizer.zero_grad()
+            evaluate().backward()
+            optimizer.step()
+        return (time.perf_counter() - start) / repeats
+
+    return run
+
+
+CONTENDERS: dict[str, tuple[Callable[..., Run], tuple[Any, ...], int]] = {
+    # name: maker, its arguments, repeats in a turn
+    "product": (product, (), 40),
+    "optimized, jax": (trainer_steps, ("jax", "optimized"), 8),
+    "optimized, torch": (trainer_steps, ("torch", "optimized"), 4),
+    "optimized, torch Linear": (torch_linear, (False,), 4),
+    "optimized, torch.compile": (torch_linear, (True,), 4),
+    "cnn, jax": (trainer_steps, ("jax", "cnn"), 1),
+    "cnn, torch": (trainer_steps, ("torch", "cnn"), 1),
+    # Named modes, for a GPU.
+    "optimized, jax tf32": (trainer_steps, ("jax", "optimized", "tf32"), 8),
+    "optimized, jax bfloat16": (trainer_steps, ("jax", "optimized", "bfloat16"), 8),
+}
+
+
+def serve(name: str) -> None:
+    """Be a contender: prepare, warm up, then time a turn for each line of stdin."""
+    maker, arguments, repeats = CONTENDERS[name]
+    run = maker(*arguments)
+    run(1)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(run(repeats)), flush=True)
+
+
+def silent(notice: str) -> None:
+    """Nobody reads a contender's notices."""
+
+
+def fit_preset(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A preset's whole fit of the sample picture, in one of the back ends.
+
+    Options: backend, image (a path; left out, the sample), budget_seconds, and
+    config fields to change. With a budget, the steps are as many as fit into it at the
+    rate of a first short run.
+    """
+    from jax_inr.fitting import fit
+    from jax_inr.images import load_image, sample_image
+
+    backend, path = options.get("backend", "jax"), options.get("image")
+    picture = load_image(path) if path else sample_image(size=224)
+    config = preset(name).replace(**options.get("changes", {}))
+    if budget := options.get("budget_seconds"):
+        trial = config.replace(steps=60, warmup_steps=0, eval_every=20)
+        rows = fit(picture, trial, backend=backend, on_notice=silent).rows
+        last, early = rows[-1], rows[1]
+        rate = (last["step"] - early["step"]) / (last["seconds"] - early["seconds"])
+        steps = max(int(0.97 * rate * budget), 20)
+        warmup = min(config.warmup_steps, steps // 10)
+        every = max(steps // 10, 1)
+        config = config.replace(steps=steps, warmup_steps=warmup, eval_every=every)
+    result = fit(picture, config, backend=backend, on_notice=silent)
+    return {
+        "rows": [[row["seconds"], row["psnr_db"]] for row in result.rows],
+        "psnr_db": result.summary["psnr_db"],
+        "steps": result.summary["steps"],
+        "num_params": result.summary["num_params"],
+        "ready_seconds": result.summary["seconds"]["compile"],
+        "fit_seconds": result.summary["seconds"]["fit"],
+    }
+
+
+def fit_peer(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What a user would take from PyPI, with that package's documented settings.
+
+    siren-pytorch: five layers of 256, w0_initial 30, final sigmoid (its README), Adam
+    at 1e-4 (the SIREN paper). random-fourier-features-pytorch: sigma 10, 256
+    frequencies (its README), the paper's three layers of 256 and sigmoid, Adam at 1e-2.
+    Options: steps, seconds (of fitting, at most).
+    """
+    import torch
+
+    from jax_inr.coordinates import pixel_grid
+    from jax_inr.images import sample_image
+    from jax_inr.metrics import psnr
+
+    start = time.perf_counter()
+    torch.manual_seed(0)
+    picture = sample_image(size=224).image
+    coords = torch.tensor(pixel_grid(224, 224).reshape(-1, 2))
+    if name == "siren-pytorch":
+        from siren_pytorch import SirenNet
+
+        net = SirenNet(
+            dim_in=2,
+            dim_hidden=256,
+            dim_out=3,
+            num_layers=5,
+            final_activation=torch.nn.Sigmoid(),
+            w0_initial=30.0,
+        )
+        inputs, rate = 2 * coords - 1, 1e-4
+    else:
+        from rff.layers import GaussianEncoding
+
+        encoding = GaussianEncoding(sigma=10.0, input_size=2, encoded_size=256)
+        inputs, rate = encoding(coords), 1e-2
+        hidden = []
+        for width in (512, 256, 256):
+            hidden += [torch.nn.Linear(width, 256), torch.nn.ReLU()]
+        net = torch.nn.Sequential(*hidden, torch.nn.Linear(256, 3), torch.nn.Sigmoid())
+    target = torch.tensor(picture.reshape(-1, 3))
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate)
+    torch.nn.functional.mse_loss(net(inputs), target).backward()
+    ready, rows, seconds, step = time.perf_counter() - start, [], 0.0, 0
+    while step < options["steps"] and seconds < options["seconds"]:
+        begin = time.perf_counter()
+        for _ in range(10):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(net(inputs), target).backward()
+            optimizer.step()
+        seconds, step = seconds + time.perf_counter() - begin, step + 10
+        with torch.no_grad():
+            colours = net(inputs).numpy().reshape(picture.shape)
+        rows.append([seconds, float(psnr(colours, picture))])
+    return {
+        "rows": rows,
+        "psnr_db": rows[-1][1],
+        "steps": step,
+        "num_params": sum(leaf.numel() for leaf in net.parameters()),
+        "ready_seconds": ready,
+        "fit_seconds": seconds,
+    }
+
+
+def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of fitting `count` pictures, all at once and one after the other.
+
+    The pictures are the sample's mirror images and rotations, and their negatives.
+    """
+    from jax_inr.fitting import fit
+    from jax_inr.images import sample_image
+    from jax_inr.many import fit_many
+
+    config = preset(name).replace(eval_every=10**6)
+    image = sample_image(size=224).image
+    turned = [np.rot90(image, turn) for turn in range(4)]
+    turned += [one[:, ::-1] for one in turned]
+    turned += [1 - one for one in turned]
+    pictures = [np.ascontiguousarray(one) for one in turned[: options["count"]]]
+    start = time.perf_counter()
+    together = fit_many(pictures, config)
+    middle = time.perf_counter()
+    single = [fit(one, config, on_notice=silent) for one in pictures]
+    end = time.perf_counter()
+    return {
+        "together": {
+            "fit": together[0].summary["seconds"]["fit"],
+            "total": middle - start,
+            "psnr_db": [one.summary["psnr_db"] for one in together],
+        },
+        "single": {
+            "fit": sum(one.summary["seconds"]["fit"] for one in single),
+            "total": end - middle,
+            "psnr_db": [one.summary["psnr_db"] for one in single],
+        },
+    }
+
+
+def main() -> None:
+    """`steps NAME` serves turns; `fit|peer|batch NAME OPTIONS` prints JSON."""
+    kind, name, *rest = sys.argv[1:]
+    if kind == "batch":
+        # As the command does: fits on devices of their own share the cores best.
+        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+        os.environ.setdefault("XLA_FLAGS", count)
+    if kind == "steps":
+        serve(name)
+        return
+    function = {"fit": fit_preset, "peer": fit_peer, "batch": fit_batch}[kind]
+    print(json.dumps(function(name, json.loads(rest[0]))))
+
+
+if __name__ == "__main__":
+    main()

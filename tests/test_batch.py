@@ -1,0 +1,159 @@
+"""Many runs by one command: what is shared, kept, skipped and refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jax_inr import batch
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError
+from jax_inr.images import load_image
+
+SMALL = ("--device", "cpu", "--hidden-features", 8, "--num-frequencies", 4)
+QUICK = (*SMALL, "--steps", 3, "--batch-size", 16)
+CONFIG = Config(steps=3, hidden_features=(8,), num_frequencies=4)
+
+
+def save(path, height=12, width=17, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_sweep_is_the_grid_of_its_values():
+    sweep = batch.parse_sweep(["sigma=1,3,10", "seed=0,1", "learning-rate=0.5"], CONFIG)
+    assert sweep == {"sigma": [1.0, 3.0, 10.0], "seed": [0, 1], "learning_rate": [0.5]}
+    points = batch.configs_of(CONFIG, sweep)
+    assert len(points) == 6
+    assert points["sigma=3,seed=1,learning_rate=0.5"] == CONFIG.replace(
+        sigma=3.0, seed=1, learning_rate=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["network=mlp,siren"], "network is none"),
+        (["hidden_features=8"], "hidden_features is none"),
+        (["sigmo=1"], "unknown config field 'sigmo'"),
+        (["sigma"], "not NAME=VALUE"),
+        (["sigma=1,x"], "no number"),
+        (["seed=1.5"], "no whole number"),
+        (["sigma=-1"], "sigma is -1"),
+        (["seed=1", "seed=2"], "names seed twice"),
+        (
+            [
+                "seed=" + ",".join(map(str, range(200))),
+                "sigma=" + ",".join(map(str, range(1, 99))),
+            ],
+            "more than 10000",
+        ),
+    ],
+)
+def test_a_sweep_that_is_none_is_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        batch.parse_sweep(words, CONFIG)
+
+
+def test_names_of_equal_files_are_told_apart():
+    assert batch.name_pictures(["a/x.png", "b/x.jpg", "y.png", "x-2.png"]) == [
+        "x",
+        "x-2",
+        "y",
+        "x-2-2",
+    ]
+
+
+def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):
+    wide = load_image(save(tmp_path / "wide.png"))
+    tall = load_image(save(tmp_path / "tall.png", 17, 12))
+    configs = [CONFIG.replace(sigma=s, seed=s) for s in (1, 2)]
+    configs += [CONFIG.replace(num_frequencies=6)]
+    runs = [
+        batch.Run(f"{i}", picture, config)
+        for i, (picture, config) in enumerate(
+            (p, c) for p in (wide, tall, wide) for c in configs
+        )
+    ]
+    found = sorted(sorted(run.name for run in group) for group in batch.groups(runs))
+    assert found == [["0", "1", "6", "7"], ["2", "8"], ["3", "4"], ["5"]]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The command on three good pictures of two shapes and a bad one."""
+    from conftest import run_script
+
+    folder = tmp_path_factory.mktemp("many")
+    names = [save(folder / "a.png"), save(folder / "b.png", seed=1)]
+    names += [save(folder / "c.png", 9, 11), folder / "bad.png", folder / "none.png"]
+    (folder / "bad.png").write_bytes(names[0].read_bytes()[:100])
+    words = [name.name for name in names]
+    return (
+        folder,
+        words,
+        run_script("fit.py", *words, *QUICK, "--out", "out", cwd=folder),
+    )
+
+
+def test_good_pictures_are_fitted_and_bad_ones_named(fitted):
+    folder, _, result = fitted
+    lines = result.stderr.splitlines()
+    assert result.returncode == 3
+    assert len(lines) == 2 and "bad.png" in lines[0] and "none.png" in lines[1]
+    whole = json.loads((folder / "out" / "summary.json").read_text())
+    assert list(whole["runs"]) == ["a", "b", "c"] and list(whole["failed"]) == [
+        "bad",
+        "none",
+    ]
+    for name in "abc":
+        run = folder / "out" / name
+        summary = json.loads((run / "summary.json").read_text())
+        assert summary == whole["runs"][name] and summary["steps"] == 3
+        for file in (
+            "config.json",
+            "metrics.jsonl",
+            "comparison.png",
+            "field.safetensors",
+        ):
+            assert (run / file).exists()
+        assert f"{summary['psnr_db']:.2f}" in result.stdout
+
+
+def test_finished_runs_are_not_done_again(fitted):
+    from conftest import run_script
+
+    folder, words, _ = fitted
+    (folder / "bad.png").write_bytes((folder / "b.png").read_bytes())
+    stamps = {
+        n: (folder / "out" / n / "summary.json").stat().st_mtime_ns for n in "abc"
+    }
+    again = run_script("fit.py", *words[:4], *QUICK, "--out", "out", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    for name, stamp in stamps.items():
+        assert (folder / "out" / name / "summary.json").stat().st_mtime_ns == stamp
+    whole = json.loads((folder / "out" / "summary.json").read_text())
+    assert list(whole["runs"]) == ["a", "b", "c", "bad"] and not whole["failed"]
+
+
+def test_a_sweep_by_command_draws_trained_and_held_out_pixels(fit_py, tmp_path):
+    save(tmp_path / "a.png")
+    words = ("a.png", *SMALL, "--steps", 3, "--batch-size", "None", "--size", 12)
+    words = (*words, "--train-pixels", "alternate", "--sweep", "sigma=1,3")
+    result = fit_py(*words, "--out", "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    whole = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(whole["runs"]) == ["a/sigma=1", "a/sigma=3"]
+    assert whole["sweep"] == {"sigma": [1.0, 3.0]}
+    assert "heldout_psnr_db" in whole["runs"]["a/sigma=1"]
+    with Image.open(tmp_path / "out" / "sweep.png") as figure:
+        assert figure.size[0] > 300
+
+
+def test_what_goes_with_one_fit_alone_is_refused(fit_py, tmp_path):
+    for extra, word in ((("--backend", "torch"), "torch"), (("--film",), "--film")):
+        result = fit_py(*QUICK, "--sweep", "seed=0,1", *extra, cwd=tmp_path)
+        assert result.returncode == 2
+        assert word in result.stderr and len(result.stderr.splitlines()) == 1
