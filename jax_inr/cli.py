@@ -109,7 +109,7 @@ def fit_command(argv: list[str]) -> int:
         }
         if out:
             fields = dataclasses.asdict(config)
-            result = fitting.resume(out, changes=fields, **how)
+            result = fitting.resume(out, changes=fields, backend=options.backend, **how)
         else:
             picture = read_picture(options, config)
             for text in picture.notices:

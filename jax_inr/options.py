@@ -168,7 +168,7 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "size", "out", "config", "backend"):
+        for name in ("image", "size", "out", "config"):
             if getattr(options, name) is not None:
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",
