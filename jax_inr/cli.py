@@ -125,7 +125,7 @@ def fit_command(argv: list[str]) -> int:
         }
         if out:
             fields = dataclasses.asdict(config)
-            result = fitting.resume(out, changes=fields, **how)
+            result = fitting.resume(out, changes=fields, backend=options.backend, **how)
         else:
             path = options.image[0] if options.image else None
             picture = read_picture(path, options, config)

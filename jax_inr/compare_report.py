@@ -159,7 +159,7 @@ def markdown(summary: Json, about: Json, task: Task) -> str:
         "",
         "The protocol of arXiv 2006.10739 with the settings of its code: trained on "
         "even rows and columns, a quarter of the pixels; 4 dense layers, 256 wide, "
-        "sigmoid; 256 frequencies, one B for all pictures; Glorot normal weights; Adam, "
+        "sigmoid; 256 frequencies, one B for all; Glorot normal weights; Adam "
         f"{task.steps} steps, rate 1e-3, but {rate:g} for none and basic; positional "
         f"up to 2^{octaves:g} - 1 cycles, Gaussian of deviation {sigma:g}.{budget}",
         "",
@@ -174,7 +174,7 @@ def markdown(summary: Json, about: Json, task: Task) -> str:
         "",
         *_table(DIFFERENCE_HEAD, [difference_cells(o) for o in summary["differences"]]),
         "",
-        "*ours*: the same features and widths with GELU, a cosine schedule and 50 steps "
+        "*ours*: the same features and widths, GELU, a cosine schedule and 50 steps "
         "of warm-up. *ridge*: linear regression on the Gaussian features and a "
         "constant, in closed form; the penalty has the smallest error of generalised "
         "cross-validation on the trained pixels. *bilinear*, *bicubic* (Keys, "

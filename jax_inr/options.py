@@ -73,7 +73,7 @@ class CompareOptions:
     kind: Literal["natural", "text"] = "natural"
     """Which of the paper's two settings: learning rates and frequencies."""
     rows: tuple[str, ...] = ()
-    """Of none, basic, positional, gaussian, ours, ridge, bilinear, bicubic; out: all."""
+    """none, basic, positional, gaussian, ours, ridge, bilinear, bicubic; out: all."""
     budget: bool = False
     """A tenth of the arithmetic: a tenth of the trained pixels at each step."""
     steps: int = 2000
@@ -246,7 +246,7 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "sweep", "size", "out", "config", "backend"):
+        for name in ("image", "sweep", "size", "out", "config"):
             if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",

@@ -46,7 +46,7 @@ def read(folder, said=None):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Fits that give the picture back, for none slightly darker; a list of what was fitted."""
+    """Fits that give the picture back, none slightly darker; what was fitted."""
     calls = []
 
     def fit(row, config, task, pictures, device, on_progress):
