@@ -159,7 +159,7 @@ def markdown(summary: Json, about: Json, task: Task) -> str:
         "",
         "The protocol of arXiv 2006.10739 with the settings of its code: trained on "
         "even rows and columns, a quarter of the pixels; 4 dense layers, 256 wide, "
-        "sigmoid; 256 frequencies, one B for all; Glorot normal weights; Adam "
+        "sigmoid; 256 frequencies, one B for all; Glorot normal weights; Adam, "
         f"{task.steps} steps, rate 1e-3, but {rate:g} for none and basic; positional "
         f"up to 2^{octaves:g} - 1 cycles, Gaussian of deviation {sigma:g}.{budget}",
         "",

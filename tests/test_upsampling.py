@@ -1,5 +1,7 @@
 """Upsampling of the trained quarter: every pixel at its own place."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -29,7 +31,7 @@ def test_trained_pixels_stay_as_they_are(kind, height, width):
 def test_a_linear_ramp_comes_back_at_every_pixel_inside(kind, size):
     rows, columns = np.mgrid[: size[0], : size[1]]
     ramp = np.stack([0.02 * rows + 0.03 * columns, 0.5 - 0.01 * rows], axis=-1)
-    found = upsample(ramp[::2, ::2], *size, kind)
+    found = upsample(ramp[::2, ::2], size[0], size[1], kind)
     inside = slice(2, -3), slice(2, -3)  # beyond the edge a ramp is not continued
     np.testing.assert_allclose(found[inside], ramp[inside], atol=1e-12)
     # Half a pixel aside would be seen: the ramp rises by more than this.
@@ -52,7 +54,8 @@ def test_bicubic_is_keys_kernel():
     rows, columns = np.mgrid[:20, :18] / 10
     parabola = (rows**2 + columns**2 - rows * columns)[..., None]
     inside = slice(2, -3), slice(2, -3)
-    for kind, exact in (("bicubic", True), ("bilinear", False)):
+    kinds: Any = (("bicubic", True), ("bilinear", False))
+    for kind, exact in kinds:
         error = upsample(parabola[::2, ::2], 20, 18, kind) - parabola
         assert (np.abs(error[inside]).max() < 1e-12) == exact
     # Keys' formula, 1981, with a = -1/2, for distances of 1/2 and 3/2.
