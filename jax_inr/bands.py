@@ -50,7 +50,9 @@ def band_edges(height: int, width: int, num_bands: int) -> Float[np.ndarray, " b
             most = count
             break
     if most < num_bands:
-        hint = f"use --bands {most} or a larger picture" if most else "use a larger one"
+        hint = (
+            f"use --bands {most} or a larger --size" if most else "use a larger --size"
+        )
         raise ConfigError(
             f"a picture of {height}x{width} pixels is too small for {num_bands} "
             "frequency bands",

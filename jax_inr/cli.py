@@ -22,7 +22,9 @@ from jax_inr.errors import (
 from jax_inr.options import (
     FIELDS,
     BenchOptions,
+    CompareOptions,
     SpectralBiasOptions,
+    check_numbers,
     check_ranges,
     parse_fit,
     parse_size,
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "export": export_command,
             "extrapolate": extrapolate_command,
             "bench": bench_command,
+            "compare": compare_command,
             "spectral-bias": spectral_bias_command,
         }
         if argv[:1] in ([], ["-h"], ["--help"]):
@@ -122,7 +125,7 @@ def fit_command(argv: list[str]) -> int:
         }
         if out:
             fields = dataclasses.asdict(config)
-            result = fitting.resume(out, changes=fields, **how)
+            result = fitting.resume(out, changes=fields, backend=options.backend, **how)
         else:
             path = options.image[0] if options.image else None
             picture = read_picture(path, options, config)
@@ -248,6 +251,61 @@ def spectral_bias_command(argv: list[str]) -> int:
         )
     report.write_report(kept, out)
     print(f"written to {options.out}")
+    return 0
+
+
+def compare_command(argv: list[str]) -> int:
+    """`jax-inr compare`: the protocol on a folder of pictures, and its report."""
+    options = run_tyro(CompareOptions, argv, "compare")
+    from jax_inr import compare, picture_folder
+
+    ranges = (
+        ("steps", options.steps, 1, 10**9),
+        ("seed", options.seed, 0, 2**32 - 1),
+        ("crop", options.crop, 2, 10**6),
+        ("at_once", options.at_once, 1, 10**6),
+        ("max_pixels", options.max_pixels, 1, 10**9),
+    )
+    check_numbers(ranges)
+    rows = compare.check_rows(options.rows)
+    size = parse_size(options.size)
+    if options.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+    def notice(text: str) -> None:
+        streams.say(f"notice: {text}")
+
+    pictures = picture_folder.read_pictures(
+        options.folder, size, options.crop, options.max_pixels, notice
+    )
+    store = picture_folder.Store(options.out, rows, options.overwrite)
+    from jax_inr import compare_report, progress
+
+    console = progress.console()
+
+    def display(title: str) -> progress.Display:
+        if not options.quiet:
+            console.print(title, highlight=False, markup=False)
+        return progress.Display(console, options.quiet)
+
+    task = compare.Task(options.kind, options.steps, options.budget, options.seed)
+    records = compare.run(
+        pictures,
+        task,
+        store,
+        device=options.device,
+        at_once=options.at_once,
+        rows=rows,
+        say=notice,
+        display=display,
+    )
+    command = shlex.join(["python", "scripts/compare.py", *argv])
+    summary = compare_report.write(pictures, records, task, store, command)
+    if not options.quiet:
+        for table in compare_report.tables(summary):
+            console.print(table)
+        console.print(f"written to {options.out}", highlight=False, markup=False)
     return 0
 
 

@@ -106,6 +106,7 @@ def resume(
     out: str | os.PathLike[str],
     *,
     changes: dict[str, Any] | None = None,
+    backend: str | None = None,
     **how: Unpack[How],
 ) -> Fit:
     """Go on with the run in a folder, bit for bit as if it had not stopped.
@@ -113,17 +114,24 @@ def resume(
     Args:
         out: the run's folder.
         changes: fields of its config to change; RESUMABLE_FIELDS only.
+        backend: refuse a run of the other one; left out, whichever it is.
         how: see `How`; notices tell of a damaged checkpoint and the older one used
             instead, and of versions that differ from those that began the run.
 
     Raises:
         OutputError: the folder holds no run, or another process has it.
-        CheckpointError: no checkpoint is good.
+        CheckpointError: no checkpoint is good, or it is of another back end.
         ConfigError: a change that would alter steps already taken.
         As `fit`.
     """
     with RunFolder.reopen(out) as folder:
         checkpoint, picture, notices = read_checkpoint(folder)
+        if backend not in (None, checkpoint.backend):
+            raise CheckpointError(
+                f"{shown(folder.path)}: the checkpoint is of the {checkpoint.backend} "
+                f"back end and cannot go on with {backend}",
+                f"leave --backend out, or begin a new run with {backend}",
+            )
         wanted = checkpoint.config.replace(**(changes or {}))
         _check_changes(checkpoint.config, wanted)
         for notice in notices:
@@ -149,8 +157,14 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
     tensors, header, notices = folder.load_checkpoint()
     picture, where = folder.load_picture(), shown(folder.path)
     backend, then = header.get("backend"), header.get("versions")
-    if backend not in tuple(reports.PACKAGES) or not isinstance(then, dict):
-        raise CheckpointError(f"{where}: the checkpoint has no known back end")
+    known = tuple(reports.PACKAGES)
+    if backend not in known:
+        raise CheckpointError(
+            f"{where}: the checkpoint is of the back end {repr(backend)[:40]}; "
+            f"known are {', '.join(known)}"
+        )
+    if not isinstance(then, dict):
+        raise CheckpointError(f"{where}: the checkpoint's versions are damaged")
     try:
         picture, config = (
             checked_picture(picture),
@@ -223,8 +237,14 @@ def _fit(
         films = films or bool(folder.list_frames())
     with SignalGuard() as guard, memory.memory_errors():
         trainer = make_trainer(backend, config, target, how.get("device", "auto"))
-        if checkpoint is not None:
-            trainer.load_state(checkpoint.tensors)
+        if folder is not None and checkpoint is not None:
+            try:
+                trainer.load_state(checkpoint.tensors)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{shown(folder.path)}: the checkpoint is no state of this fit in "
+                    f"the {backend} back end: {error}"
+                ) from error
             position = checkpoint.position
             if trainer.step != position.step:
                 raise CheckpointError(

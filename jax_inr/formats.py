@@ -5,6 +5,7 @@ hidden colours shown where the picture is transparent, colour profiles left asid
 rows that are missing left black. A PNG's gAMA chunk is ignored, as browsers do.
 """
 
+import contextlib
 import io
 import math
 import sys
@@ -16,6 +17,7 @@ from PIL import Image, ImageChops, ImageCms
 from PIL.ExifTags import Base as Tag
 
 from jax_inr.errors import ImageError
+from jax_inr.libtiff import errors_raised
 
 # An allow-list: Pillow would start Ghostscript for an EPS file.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
@@ -58,7 +60,9 @@ def decode(data: bytes, max_pixels: int, notices: list[str]) -> np.ndarray:
             raise ImageError("truncated: the end mark is missing", HINT)
         if getattr(picture, "is_animated", False):
             notices.append("has several frames: only the first is used")
-        levels, alpha = _levels(picture, data, notices)
+        heard = errors_raised if picture.format == "TIFF" else contextlib.nullcontext
+        with heard():
+            levels, alpha = _levels(picture, data, notices)
         _check_pixels(picture, max_pixels)  # a frame may exceed what its file said
         orientation = _orientation(picture, notices)
     if alpha is not None and alpha.min() < 1:

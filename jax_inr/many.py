@@ -75,7 +75,7 @@ def fit_many(
     checked, configs = _paired(checked, configs)
     _check_alike(checked, configs)
     base, image = configs[0], checked[0].image
-    memory.check(_bytes(configs, image.shape), None)
+    memory.check(fits_bytes(configs, image.shape), None)
     fits = _Fits(checked, configs, devices.select(device).platform)
     fits.compile()
     compile_seconds = time.perf_counter() - start
@@ -119,7 +119,7 @@ def fit_many(
     return results
 
 
-def _bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
+def fits_bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
     """Bytes of all fits together; those of one B keep its features once."""
     height, width, channels = shape
     base = configs[0]
@@ -291,6 +291,7 @@ class _Fits:
         )
         arguments = (self._state, self._constants, self._data, self._keys, 0)
         self._chunk = jax.jit(sharded).lower(*arguments).compile()
+        _finite(self._state)
         self.predict()
 
     def advance(self, num_steps: int) -> Float[np.ndarray, "k steps"]:

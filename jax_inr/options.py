@@ -62,6 +62,42 @@ class SpectralBiasOptions:
     """Print the traceback of an error."""
 
 
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """The Fourier-features table on a folder of pictures; a second run goes on."""
+
+    folder: tyro.conf.Positional[str]
+    """Folder of pictures; they need not be of one shape."""
+    out: str = "runs/compare"
+    """Folder of compare-KIND.md, .json and .png, and of fits/, which keeps each fit."""
+    kind: Literal["natural", "text"] = "natural"
+    """Which of the paper's two settings: learning rates and frequencies."""
+    rows: tuple[str, ...] = ()
+    """none, basic, positional, gaussian, ours, ridge, bilinear, bicubic; out: all."""
+    budget: bool = False
+    """A tenth of the arithmetic: a tenth of the trained pixels at each step."""
+    steps: int = 2000
+    """Steps of each fit."""
+    size: str | None = None
+    """N: centre crop and resize to N x N; HxW: resize. Left out: as they are."""
+    crop: int | None = None
+    """Side of the square at the centre to take, without resizing."""
+    seed: int = 0
+    """Seed of frequencies and weights, the same for all pictures."""
+    at_once: int | None = None
+    """Pictures in one program; left out: as many as memory allows, 4 on a CPU."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Fit anew what --out holds."""
+    max_pixels: int = 50_000_000
+    """Refuse pictures of more pixels than this."""
+    quiet: bool = False
+    """Print nothing but errors and notices."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
 def parse_fit(argv: list[str]) -> Any:
     """The options of `fit`: the config's fields, with the preset's as defaults.
 
@@ -210,7 +246,7 @@ def read_config(path: Path) -> Config:
 def check_ranges(config: Config, options: Any) -> None:
     """Refuse what only the command line has, or only it refuses."""
     if options.resume is not None:
-        for name in ("image", "sweep", "size", "out", "config", "backend"):
+        for name in ("image", "sweep", "size", "out", "config"):
             if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--resume cannot go with {name}: the run keeps its own",
@@ -223,6 +259,11 @@ def check_ranges(config: Config, options: Any) -> None:
         ("max_pixels", options.max_pixels, 1, 10**9),
         ("max_memory", options.max_memory, 1e-3, 1e6),
     )
+    check_numbers(ranges)
+
+
+def check_numbers(ranges: tuple[tuple[str, Any, float, float], ...]) -> None:
+    """Refuse a value, of those named, that lies outside its range."""
     for name, value, low, high in ranges:
         # Written so that nan fails.
         if value is not None and not low <= value <= high:

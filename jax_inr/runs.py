@@ -235,7 +235,9 @@ class RunFolder:
                 files.sync(self._metrics)
             files.save_tensors(path, "checkpoint", tensors, {**header, "step": step})
             files.sync(self.path)
-            for old in self._list_checkpoints():
+            # A step saved again (a resumed run, stopped at once) ages nothing.
+            before = self._list_checkpoints() if path != self._good else []
+            for old in before:
                 if old not in (path, self._good):
                     old.unlink()
         self._good = path

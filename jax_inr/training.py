@@ -200,7 +200,7 @@ def draw_batch(
 
     Single pixels are drawn uniformly, with replacement. A lattice has one row of each
     of as many equal strips, and columns alike: every pixel is as likely as any other,
-    and no two of a step are the same.
+    and a step sees each once, or twice where two strips share its row or column.
     """
     if plan.config.sampling == "pixels":
         size, pixels = plan.batch_size or 0, len(data.targets)

@@ -24,7 +24,7 @@ def main(page_path: str, folder: str) -> None:
             executable_path=found, args=[*arguments, "--no-sandbox"]
         )
         for name, window in SHOTS.items():
-            page = browser.new_page(viewport=SIZE)
+            page = browser.new_page(viewport=SIZE)  # pyright: ignore[reportArgumentType]
             page.set_default_timeout(TIMEOUT_MS)
             page.goto(Path(page_path).absolute().as_uri() + window)
             page.wait_for_function("window.inr", polling=200)

@@ -101,7 +101,7 @@ def fitted(tmp_path_factory):
 def test_good_pictures_are_fitted_and_bad_ones_named(fitted):
     folder, _, result = fitted
     lines = result.stderr.splitlines()
-    assert result.returncode == 4
+    assert result.returncode == 3
     assert len(lines) == 2 and "bad.png" in lines[0] and "none.png" in lines[1]
     whole = json.loads((folder / "out" / "summary.json").read_text())
     assert list(whole["runs"]) == ["a", "b", "c"] and list(whole["failed"]) == [

@@ -167,7 +167,7 @@ BAD_OPTIONS = [
     (("--hidden-features", "0"), "hidden_features"),
     (("--momentum", "1"), "momentum"),
     (("--preset", "optimised"), "did you mean optimized"),
-    (("--optimizer", "adamw"), "adamw"),
+    (("--optimizer", "sdg"), "adamw"),
     (("--lerning-rate", "1"), "did you mean --learning-rate"),
     (("--device", "tpu"), "tpu"),
     (("--backend", "numpy"), "numpy"),

@@ -1,6 +1,7 @@
 """jax_inr.formats: every format's right picture, or a refusal; nothing in between."""
 
 import base64
+import contextlib
 import io
 import struct
 import zlib
@@ -615,6 +616,36 @@ def test_flipped_bits_never_crash_and_never_pass_in_png(load, kind, capfd):
             assert image.max() <= 1
         data[position] ^= bit
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["group4", "tiff_lzw", "jpeg", "tiff_deflate"])
+def test_a_damaged_tiff_prints_nothing(load, compression, capfd):
+    """libtiff prints its errors, and Pillow goes on after some of them."""
+    mode = "1" if compression == "group4" else "RGB"
+    picture = Image.fromarray(blocks()).convert(mode)
+    data = bytearray(encode(picture, "TIFF", compression=compression))
+    refusals = []
+    for position in range(len(data)):
+        data[position] ^= 0x55
+        try:
+            load(bytes(data))
+        except ImageError as error:
+            assert str(error).isprintable()
+            refusals.append(str(error))
+        data[position] ^= 0x55
+    assert capfd.readouterr() == ("", "")
+    if compression == "group4":
+        assert any("ad code word" in refusal for refusal in refusals)
+
+
+def test_other_readers_of_tiff_hear_of_its_errors(load, capfd):
+    noise = RNG.integers(0, 2, (64, 64)).astype(bool)
+    data = bytearray(encode(noise, "TIFF", compression="group4"))
+    load(bytes(data))
+    data[len(data) // 2] ^= 0x55
+    with contextlib.suppress(OSError), Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+    assert "ode word" in capfd.readouterr().err
 
 
 def test_png_rows_that_are_missing_are_not_black(refused):

@@ -6,7 +6,7 @@ by every kind of colour vision, and lines differ in their markers too.
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,17 @@ def heat_maps(networks: Json) -> Figure:
 
 
 def pictures(networks: Json) -> Figure:
-    """Every network's picture after its last step."""
-    figure, panels = _grid(networks, (2.6, 2.9))
-    for axes, (name, one) in zip(panels, networks.items(), strict=False):
-        with Image.open(io.BytesIO(base64.b64decode(one["png"]))) as picture:
+    """The target, where it was kept, and every network's picture at the end."""
+    shown = [(one["target"], "target") for one in networks.values() if "target" in one]
+    for name, one in networks.items():
+        numbers = f"{one['psnr_db'][-1]:.1f} dB, {one['steps'][-1]} steps"
+        shown.append((one["png"], f"{NETWORKS[name][0]}\n{numbers}"))
+    figure, panels = _grid(shown, (2.6, 2.9))
+    for axes, (png, title) in zip(panels, shown, strict=False):
+        with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
             levels = np.asarray(picture, np.float32) / 255
         show(axes, levels.reshape(*levels.shape[:2], -1))
-        axes.set_title(
-            f"{NETWORKS[name][0]}\n{one['psnr_db'][-1]:.1f} dB, "
-            f"{one['steps'][-1]} steps",
-            fontsize=10,
-        )
+        axes.set_title(title, fontsize=10)
     return figure
 
 
@@ -179,22 +179,24 @@ def kernels(measured: Json) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     for axes, (name, one) in zip(panels[1], measured.items(), strict=False):
-        left, predicted = np.array(one["left"]), np.array(one["predicted"])
-        count = left.shape[1]
+        lost, predicted = np.array(one["lost"]), np.array(one["predicted"])
+        count = lost.shape[1]
         colours = _ordered(count)
         for i in range(count):
             axes.plot(one["steps"], predicted[:, i], color=colours[i], lw=1.3)
-            axes.plot(one["steps"], left[:, i], "o", color=colours[i], ms=4)
+            axes.plot(one["steps"], lost[:, i], "o", color=colours[i], ms=4)
         axes.set_xscale("log", base=2)
         axes.set_xlabel("step of gradient descent")
-        axes.set_ylabel("what is left of the component")
+        axes.set_yscale("log")
+        axes.set_ylim(predicted[0].min() / 3, 2)
+        axes.set_ylabel("share of the component that is gone")
         axes.set_title(
             f"{ENCODINGS[name]}: lines predicted, dots measured", fontsize=10
         )
         axes.grid(alpha=0.3)
         axes.plot([], [], color=colours[0], label="component 1")
         axes.plot([], [], color=colours[-1], label=f"component {count}")
-        axes.legend(fontsize=9, loc="lower left")
+        axes.legend(fontsize=9, loc="lower right")
     return figure
 
 
@@ -243,7 +245,7 @@ def locality(measured: Json) -> Figure:
     """Where translating the input does not translate the output; what padding tells."""
     maps = {
         "cnn": ("slid", "CNN: translated input\nagainst translated output"),
-        "pixel": ("slid", "per-pixel network:\nthe same"),
+        "pixel": ("slid", "per-pixel network:\nthe same comparison"),
         "padding": ("apart", "CNN that sees a constant:\ndistance from the middle"),
     }
     figure = Figure(figsize=(10.5, 3.9), layout="constrained")
@@ -288,18 +290,18 @@ def sharing(measured: Json) -> Figure:
     return figure
 
 
-def _columns(networks: Json) -> int:
-    return min(len(networks), 4)
+def _columns(shown: Sized) -> int:
+    return min(len(shown), 4)
 
 
-def _grid(networks: Json, panel: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """A figure with a panel for each network, the rest left blank."""
-    columns = _columns(networks)
-    rows = -(-len(networks) // columns)
+def _grid(shown: Sized, panel: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A figure with a panel for each thing shown, the rest left blank."""
+    columns = _columns(shown)
+    rows = -(-len(shown) // columns)
     size = (panel[0] * columns, panel[1] * rows)
     figure = Figure(figsize=size, layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for axes in panels[len(networks) :]:
+    for axes in panels[len(shown) :]:
         axes.axis("off")
     return figure, panels
 

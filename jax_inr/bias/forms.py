@@ -57,11 +57,11 @@ QUICK = Form(
     bands=10,
     batch_size=1024,
     steps=256,
-    cnn_widths=(16, 32, 128),
+    cnn_widths=(16, 32, 64),
     cnn_steps=64,
     widths=(64, 256, 1024),
     width_steps=256,
-    width_batch=512,
+    width_batch=256,
     ntk_side=16,
     ntk_steps=256,
     crop=32,
@@ -71,6 +71,7 @@ QUICK = Form(
     wave_steps=1024,
     wave_draws=1,
 )
+
 SECTIONS = ("checks", "waves", "ntk", "spectra", "widths", "locality", "sharing")
 MIN_SIZE, MAX_SIZE = 24, 256
 MIN_SIDE = 4

@@ -63,18 +63,20 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
 
         start, steps = components(variables), doublings(form.ntk_steps)
         trained = train(plan, variables, data, seed, steps, tell)
-        left = np.stack([components(found) / start for _, found in trained])
-        predicted = np.asarray(ntk.predicted_decay(values, rate, np.array(steps)))
+        lost = np.stack([1 - components(found) / start for _, found in trained])
+        expected = 1 - np.asarray(ntk.predicted_decay(values, rate, np.array(steps)))
         # One step so small that the kernel has no time to change.
         tiny = data._replace(learning_rate=TINY * data.learning_rate)
-        lost = 1 - components(train_to(plan, variables, tiny, seed, 1, tell)) / start
-        rates = lost / (1 - np.asarray(ntk.predicted_decay(values, TINY * rate, 1)))
+        nudged = train_to(plan, variables, tiny, seed, 1, tell)
+        rates = (1 - components(nudged) / start) / (
+            1 - np.asarray(ntk.predicted_decay(values, TINY * rate, 1))
+        )
         values, vectors = np.asarray(values), np.asarray(vectors)
     pictures = vectors.T.reshape(-1, side, side)
     # Weighted by energy: where in the spectrum an eigenvector lives.
     power = np.abs(np.fft.fft2(pictures)) ** 2
     radius = (power * bands.radii(side, side)).sum((1, 2)) / power.sum((1, 2))
-    left, predicted = left[:, :COMPONENTS], predicted[:, :COMPONENTS]
+    lost, expected = lost[:, :COMPONENTS], expected[:, :COMPONENTS]
     return {
         "side": side,
         "sigma": None if encoding == "none" else config.sigma,
@@ -84,9 +86,10 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
         "eigenvectors": pictures[:PICTURES],
         "frequencies": radius,
         "steps": steps,
-        "left": left,
-        "predicted": predicted,
-        "worst": float(np.abs(left - predicted).max()),
+        # Shares of each component at the start: what is gone after the steps.
+        "lost": lost,
+        "predicted": expected,
+        "worst": float(np.abs(lost - expected).max()),
         "rates": rates[:COMPONENTS],  # of the first decay, measured over predicted
     }
 

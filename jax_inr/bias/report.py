@@ -147,7 +147,6 @@ def write_spectra(section: Json) -> str:
     ]
     for name, one in _networks(section).items():
         pixels = one["batch_size"] or "all"
-        up_to = one["highest_learned"]
         rows.append(
             (
                 NETWORKS[name][0],
@@ -155,7 +154,7 @@ def write_spectra(section: Json) -> str:
                 one["num_params"],
                 one["steps"][-1],
                 f"{one['psnr_db'][-1]:.2f}",
-                f"{up_to:.1f} cycles" if up_to else "no band",
+                verdicts.cycles(one),
             )
         )
     return (
@@ -212,8 +211,8 @@ def write_locality(section: Json) -> str:
                     f"{one['refit_psnr_db']:.2f}",
                     f"{one['refit_db']:.2f}",
                     f"{one['redrawn_db']:.2f}",
-                    f"{one['slid_inner']:.1e}",
-                    f"{one['slid_largest']:.1e}",
+                    verdicts.colours_apart(one["slid_inner"]),
+                    verdicts.colours_apart(one["slid_largest"]),
                 )
             )
     text = []

@@ -97,6 +97,8 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
             "highest_learned": bands.highest_learned(missed[-1], edges),
             "png": base64.b64encode(encode_png(pictures[i])).decode(),
         }
+        if name == "mlp":  # once, for the figure
+            results[label]["target"] = base64.b64encode(encode_png(image)).decode()
         if config.encoding == "gaussian":
             beside = render(plan.model, one, height, width, (0.0, 1.0, 1.0, 2.0))
             results[label]["next_period_db"] = float(metrics.psnr(beside, image))

@@ -49,6 +49,16 @@ def decibels(a: float, b: float) -> str:
     return f"{a:.1f} against {b:.1f} dB"
 
 
+def cycles(one: Json) -> str:
+    """Up to which frequency a network has learned everything."""
+    up_to = one["highest_learned"]
+    return f"{up_to:.1f} cycles" if up_to else "no band"
+
+
+def colours_apart(difference: float) -> str:
+    return f"{difference:.1e}" if difference else "nothing"
+
+
 def checks(kept: Json) -> list[Verdict]:
     """The instruments themselves."""
     found = []
@@ -90,8 +100,8 @@ def _decay(name: str, one: Json) -> Verdict:
         f"{len(one['rates'])} components within {DECAY:.0%}.",
         "holds" if holds else "does not hold",
         f"rates of decay at a vanishing step {rates:.2%} off at worst; after "
-        f"{one['steps'][-1]} steps, which leave {one['left'][-1][0]:.1%} of the first "
-        f"component, what is left of each is {one['worst']:.1%} of its start off "
+        f"{one['steps'][-1]} steps, which leave {1 - one['lost'][-1][0]:.1%} of the "
+        f"first component, what is left of each is {one['worst']:.1%} of its start off "
         "at worst",
     )
 
@@ -172,7 +182,6 @@ def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
     no_detail = high >= 0.9
     colours = cnn["psnr_db"][-1] > mean_db
     score = int(no_detail) + int(no_detail and colours)
-    only = "" if colours else ", less than the picture's mean colour"
     faster = (
         "so part of the blur is the optimizer's"
         if adam["psnr_db"][-1] > cnn["psnr_db"][-1] + 1
@@ -183,10 +192,10 @@ def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
         "colours are there, but no complex patterns were learned)”",
         (NO, PARTLY, YES)[score],
         f"after {cnn['steps'][-1]} steps it misses {low:.0%} of the lowest band and "
-        f"{high:.0%} of the upper half of the bands, at {cnn['psnr_db'][-1]:.1f} dB "
-        f"({mean_db:.1f} dB has the mean colour{only}); the same network under Adam "
-        f"misses {adam_low:.0%} and {adam_high:.0%} at {adam['psnr_db'][-1]:.1f} dB, "
-        f"{faster}",
+        f"{high:.0%} of the upper half of the bands, at {cnn['psnr_db'][-1]:.1f} dB, "
+        f"where the mean colour alone has {mean_db:.1f} dB; the same network under "
+        f"Adam misses {adam_low:.0%} and {adam_high:.0%} at "
+        f"{adam['psnr_db'][-1]:.1f} dB, {faster}",
     )
 
 
@@ -218,12 +227,13 @@ def _limitation(mlp: Json, siren: Json) -> Verdict:
     energy = [float(np.mean(np.minimum(row, 1))) for row in mlp["missing"]]
     still = energy[-1] < energy[quarter] - 0.01
     verdict = (YES if not still else PARTLY) if ahead else NO
+    since = mlp["steps"][quarter]
     slow = (
-        f"yet it is slow rather than unable: from step {mlp['steps'][quarter]} to "
+        f"yet the ReLU network is slow rather than unable: from step {since} to "
         f"{mlp['steps'][-1]} its missing share, averaged over bands, still falls "
         f"from {energy[quarter]:.0%} to {energy[-1]:.0%}"
         if still
-        else f"from step {mlp['steps'][quarter]} on it learns nothing more"
+        else f"from step {since} on the ReLU network learns nothing more"
     )
     return Verdict(
         "“This is a fundamental architectural limitation with most standard activation "
@@ -232,8 +242,7 @@ def _limitation(mlp: Json, siren: Json) -> Verdict:
         verdict,
         "SIREN, whose sine has a frequency, against ReLU at equal widths and steps: "
         f"{decibels(siren['psnr_db'][-1], mlp['psnr_db'][-1])}, learned up to "
-        f"{siren['highest_learned']:.1f} against {mlp['highest_learned']:.1f} cycles; "
-        f"for the ReLU network, {slow}",
+        f"{cycles(siren)} against {cycles(mlp)}; {slow}",
     )
 
 
@@ -246,15 +255,14 @@ def _cure(mlp: Json, encoded: Json) -> Verdict:
     better = [name for name, gain in gains.items() if gain > 1]
     verdict = YES if len(better) == len(gains) else (PARTLY if better else NO)
     each = ", ".join(
-        f"{one['highest_learned']:.1f} cycles and {final(one):.1f} dB at σ = "
-        f"{name.rpartition('-')[2]}"
+        f"{cycles(one)} and {final(one):.1f} dB at σ = {name.rpartition('-')[2]}"
         for name, one in encoded.items()
     )
     return Verdict(
         "“To counteract spectral bias, we can encode our input as a Fourier Series”",
         verdict,
         f"in {mlp['steps'][-1]} steps the network learns up to {each}, against "
-        f"{mlp['highest_learned']:.1f} cycles and {final(mlp):.1f} dB without "
+        f"{cycles(mlp)} and {final(mlp):.1f} dB without "
         f"encoding; σ = {best.rpartition('-')[2]} is the best of these here",
     )
 
@@ -282,6 +290,9 @@ def _period(encoded: Json, mean_db: float) -> Verdict:
 
 
 def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
+    inner, anywhere = (
+        colours_apart(one) for one in (cnn["slid_inner"], pixel["slid_largest"])
+    )
     inside, edge = cnn["slid_inner"] <= EQUAL, cnn["slid_largest"] <= EQUAL
     where = f"{padding['reach']} pixels" if padding["reach"] else "no pixel"
     return Verdict(
@@ -289,10 +300,10 @@ def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
         "output in a similar way”",
         (YES if edge else PARTLY) if inside else NO,
         f"with the input of a trained CNN {cnn['shift']} pixels further on, colours "
-        f"differ from the translated output by {cnn['slid_inner']:.1e} at most inside "
-        f"and by {cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
-        f"per-pixel network's by {pixel['slid_largest']:.1e} anywhere. Padding alone "
-        f"tells {where} from the border where they are, with {padding['layers']} "
+        f"differ from the translated output by {inner} inside and by up to "
+        f"{cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
+        f"per-pixel network's by {anywhere} anywhere. Padding alone tells "
+        f"{where} from the border where they are, with {padding['layers']} "
         "layers of 3x3",
     )
 

@@ -1,0 +1,8 @@
+"""The Fourier-features table on a folder of pictures; `--help` lists the options."""
+
+import sys
+
+from jax_inr.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["compare", *sys.argv[1:]]))
