@@ -26,6 +26,7 @@ from jax_inr.presets import preset
 Json = dict[str, Any]
 KODAK = Path("../shared/images/kodak")
 BUDGETS_SECONDS = (1, 2, 5, 10, 20, 40, 60)
+COUNTS = (1, 2, 4, 8, 16)  # pictures at once
 MISSING = "missing here"
 # The quick forms, each under a minute: seconds of each fit, contenders of `steps`.
 QUICK_SECONDS = 2.0
@@ -328,38 +329,32 @@ def write_parameters(measured: Json) -> str:
 
 # Section kodak: pictures at full size.
 
-KODAK_PRESETS = {
-    # The finest level has as many cells as two thirds of the longer side.
-    "fast": {"finest": 512, "coarsest": 16, "num_levels": 6, "batch_size": 24_576},
-    "quality": {"hidden_features": [256, 256], "sigma": 25.0, "num_frequencies": 256},
+# `fast` for 768x512 pixels: the finest level has two cells to three pixels a side.
+KODAK_CHANGES: Json = {
+    "finest": 512,
+    "coarsest": 16,
+    "num_levels": 6,
+    "batch_size": 16_384,
 }
 
 
 def measure_kodak(turns: int, quick: bool) -> Json:
     """Every picture for 10 and 60 seconds, the first for 600 too."""
     pictures = sorted(KODAK.glob("*.png"))
-    runs: list[Json] = []
     plan = [(10, pictures), (60, pictures), (600, pictures[:1])]
     if quick:
         plan = [(5, pictures[:1])]
+    runs: list[Json] = []
     for budget, chosen in plan:
-        for picture, (name, changes) in itertools.product(
-            chosen, KODAK_PRESETS.items()
-        ):
-            changes = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in changes.items()
-            }
+        for picture in chosen:
             options = {
                 "image": str(picture),
                 "budget_seconds": budget,
-                "changes": changes,
+                "evaluations": 1,
+                "changes": KODAK_CHANGES,
             }
-            run = contender("fit", name, options)
-            if run is not None:
-                runs.append(
-                    {"picture": picture.stem, "budget": budget, "name": name} | run
-                )
+            if run := contender("fit", "fast", options):
+                runs.append({"picture": picture.stem, "budget": budget} | run)
     return {"runs": runs}
 
 
@@ -367,70 +362,69 @@ def write_kodak(measured: Json) -> str:
     runs = measured["runs"]
     if not runs:
         return f"No pictures in `{KODAK}`, so this section is {MISSING}."
+    names = list(dict.fromkeys(run["picture"] for run in runs))
     lines = [
-        "| seconds of fitting | setting | parameters | pictures | mean PSNR dB | "
-        "least–most |",
-        "|---|---|---|---|---|---|",
+        f"| seconds of fitting | steps | mean PSNR dB | {' | '.join(names)} |",
+        "|---|---|---|" + "---|" * len(names),
     ]
-    for (budget, name), group in itertools.groupby(
-        sorted(runs, key=lambda run: (run["budget"], run["name"])),
-        key=lambda run: (run["budget"], run["name"]),
-    ):
-        several = list(group)
-        psnrs = [run["psnr_db"] for run in several]
-        lines.append(
-            f"| {budget} | `{name}`, scaled up | {several[0]['num_params']:,} | "
-            f"{len(several)} | {statistics.mean(psnrs):.2f} | "
-            f"{min(psnrs):.2f}–{max(psnrs):.2f} |"
+    for budget, group in itertools.groupby(runs, key=lambda run: run["budget"]):
+        found = {run["picture"]: run for run in group}
+        steps = statistics.median(run["steps"] for run in found.values())
+        mean = statistics.mean(run["psnr_db"] for run in found.values())
+        cells = (
+            f"{found[name]['psnr_db']:.2f}" if name in found else "–" for name in names
         )
-    changes = "; ".join(
-        f"`{name}`: " + ", ".join(f"{key} {value}" for key, value in fields.items())
-        for name, fields in KODAK_PRESETS.items()
+        lines.append(f"| {budget} | {steps:.0f} | {mean:.2f} | {' | '.join(cells)} |")
+    changes = ", ".join(f"{key} {value}" for key, value in KODAK_CHANGES.items())
+    lines.append(
+        f"\n`fast` scaled up for 768x512 pixels ({changes}): "
+        f"{runs[0]['num_params']:,} parameters, where a picture has 1,179,648 numbers. "
+        "Steps are as many as a first short run says will fit (the median is shown)."
     )
-    lines.append(f"\nScaled up for 768x512 pixels: {changes}.")
     return "\n".join(lines)
 
 
-# Section many: several pictures at once.
+# Section many: several fits at once.
 
 
 def measure_many(turns: int, quick: bool) -> Json:
-    counts = (8,) if quick else (1, 2, 4, 8, 16)
-    rounds = 1 if quick else min(turns, 3)
-    return {
-        "runs": {
-            str(count): [
-                contender("batch", "fast", {"count": count}) for _ in range(rounds)
-            ]
-            for count in counts
-        }
-    }
+    """Batches of pictures under `fast`, and of seeds under `default`."""
+    short = {"changes": {"steps": 100}} if quick else {}
+    plan = [("fast", "pictures", count) for count in ((8,) if quick else COUNTS)]
+    plan.append(("default", "seeds", 16))
+    runs = []
+    for name, of, count in plan:
+        options = {"of": of, "count": count, **(short if of == "seeds" else {})}
+        rounds = 1 if quick or of == "seeds" else min(turns, 3)
+        found = [contender("batch", name, options) for _ in range(rounds)]
+        runs.append({"name": name, "of": of, "count": count, "found": found})
+    return {"runs": runs}
 
 
 def write_many(measured: Json) -> str:
     lines = [
-        "| pictures | at once: fits a second | one after the other | ratio | "
-        "with compiling: ratio |",
-        "|---|---|---|---|---|",
+        "| at once | fits a second | one after the other | ratio | "
+        "with compiling: ratio | largest difference of a colour |",
+        "|---|---|---|---|---|---|",
     ]
-    for count, runs in measured["runs"].items():
-        found = [run for run in runs if run is not None]
+    for one in measured["runs"]:
+        title = f"{one['count']} {one['of']}, `{one['name']}`"
+        found = [run for run in one["found"] if run is not None]
         if not found:
-            lines.append(f"| {count} | {MISSING} | | | |")
+            lines.append(f"| {title} | {MISSING} | | | | |")
             continue
-        number = int(count)
         rates = [
-            statistics.median(number / run[way]["fit"] for run in found)
+            statistics.median(one["count"] / run[way]["fit"] for run in found)
             for way in ("together", "single")
         ]
-        ratio = statistics.median(
-            run["single"]["fit"] / run["together"]["fit"] for run in found
-        )
-        total = statistics.median(
-            run["single"]["total"] / run["together"]["total"] for run in found
-        )
+        ratios = [
+            statistics.median(run["single"][key] / run["together"][key] for run in found)
+            for key in ("fit", "total")
+        ]
+        apart = max(run["apart"] for run in found)
         lines.append(
-            f"| {count} | {rates[0]:.2f} | {rates[1]:.2f} | {ratio:.2f} | {total:.2f} |"
+            f"| {title} | {rates[0]:.2f} | {rates[1]:.2f} | {ratios[0]:.2f} | "
+            f"{ratios[1]:.2f} | {apart:.1g} |"
         )
     return "\n".join(lines)
 
@@ -445,7 +439,7 @@ SECTIONS: dict[str, tuple[str, Any, Any]] = {
         write_parameters,
     ),
     "kodak": ("Kodak pictures at full size", measure_kodak, write_kodak),
-    "many": ("Many pictures at once", measure_many, write_many),
+    "many": ("Many fits at once", measure_many, write_many),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr.config import Config
 from jax_inr.presets import preset
 
 Run = Callable[[int], float]
@@ -122,24 +123,26 @@ def silent(notice: str) -> None:
 def fit_preset(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """A preset's whole fit of the sample picture, in one of the back ends.
 
-    Options: backend, image (a path; left out, the sample), budget_seconds, and
-    config fields to change. With a budget, the steps are as many as fit into it at the
-    rate of a first short run.
+    Options: backend, image (a path; left out, the sample), changes (of config fields),
+    budget_seconds, evaluations. With a budget, the steps and the evaluations between
+    them are as many as fit into it at the rate of a first short run.
     """
     from jax_inr.fitting import fit
     from jax_inr.images import load_image, sample_image
 
     backend, path = options.get("backend", "jax"), options.get("image")
     picture = load_image(path) if path else sample_image(size=224)
-    config = preset(name).replace(**options.get("changes", {}))
+    config = Config.from_dict(preset(name).to_dict() | options.get("changes", {}))
     if budget := options.get("budget_seconds"):
-        trial = config.replace(steps=60, warmup_steps=0, eval_every=20)
-        rows = fit(picture, trial, backend=backend, on_notice=silent).rows
-        last, early = rows[-1], rows[1]
-        rate = (last["step"] - early["step"]) / (last["seconds"] - early["seconds"])
-        steps = max(int(0.97 * rate * budget), 20)
+        trial = config.replace(steps=60, warmup_steps=0, eval_every=10**6)
+        first, last = fit(picture, trial, backend=backend, on_notice=silent).rows
+        # The first row is of one step and an evaluation.
+        rate = 59 / (last["seconds"] - first["seconds"])
+        count = options.get("evaluations", 20)
+        left = max(0.97 * budget - count * first["seconds"], budget / 2)
+        steps = max(int(rate * left), 20)
         warmup = min(config.warmup_steps, steps // 10)
-        every = max(steps // 10, 1)
+        every = max(steps // count, 1)
         config = config.replace(steps=steps, warmup_steps=warmup, eval_every=every)
     result = fit(picture, config, backend=backend, on_notice=silent)
     return {
@@ -216,25 +219,36 @@ def fit_peer(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of fitting `count` pictures, all at once and one after the other.
+    """Seconds of `count` fits, all at once and one after the other.
 
-    The pictures are the sample's mirror images and rotations, and their negatives.
+    Options: count; changes (config fields); of: "pictures", which are the sample's
+    mirror images and rotations and their negatives, or "seeds" of the sample alone.
     """
     from jax_inr.fitting import fit
     from jax_inr.images import sample_image
     from jax_inr.many import fit_many
 
-    config = preset(name).replace(eval_every=10**6)
-    image = sample_image(size=224).image
-    turned = [np.rot90(image, turn) for turn in range(4)]
-    turned += [one[:, ::-1] for one in turned]
-    turned += [1 - one for one in turned]
-    pictures = [np.ascontiguousarray(one) for one in turned[: options["count"]]]
+    config = preset(name).replace(eval_every=10**6, **options.get("changes", {}))
+    image, count = sample_image(size=224).image, options["count"]
+    pictures, configs = [image] * count, [config] * count
+    if options.get("of") == "seeds":
+        configs = [config.replace(seed=seed) for seed in range(count)]
+    else:
+        turned = [np.rot90(image, turn) for turn in range(4)]
+        turned += [one[:, ::-1] for one in turned]
+        turned += [1 - one for one in turned]
+        pictures = [np.ascontiguousarray(one) for one in turned[:count]]
     start = time.perf_counter()
-    together = fit_many(pictures, config)
+    together = fit_many(pictures, configs)
     middle = time.perf_counter()
-    single = [fit(one, config, on_notice=silent) for one in pictures]
+    single = [
+        fit(*one, on_notice=silent) for one in zip(pictures, configs, strict=True)
+    ]
     end = time.perf_counter()
+    apart = [
+        abs(a.prediction - b.prediction).max()
+        for a, b in zip(together, single, strict=True)
+    ]
     return {
         "together": {
             "fit": together[0].summary["seconds"]["fit"],
@@ -246,6 +260,8 @@ def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
             "total": end - middle,
             "psnr_db": [one.summary["psnr_db"] for one in single],
         },
+        # The largest difference of a colour between a fit of many and the single one.
+        "apart": float(max(apart)),
     }
 
 

@@ -78,7 +78,8 @@ def test_a_contender_that_is_not_there_is_said_to_be_missing(capfd, monkeypatch)
     monkeypatch.setattr(benchmark, "KODAK", benchmark.Path("nowhere"))
     assert benchmark.measure_kodak(1, False) == {"runs": []}
     assert benchmark.MISSING in benchmark.write_kodak({"runs": []})
-    assert benchmark.MISSING in benchmark.write_many({"runs": {"8": [None]}})
+    none = {"name": "fast", "of": "pictures", "count": 8, "found": [None]}
+    assert benchmark.MISSING in benchmark.write_many({"runs": [none]})
     empty = {"budget_seconds": 4, "runs": {"fast": None}}
     assert benchmark.MISSING in benchmark.write_parameters(empty)
     only = {"seconds": {"product": [0.1], "optimized, jax": [0.2]}}
