@@ -418,7 +418,9 @@ def write_many(measured: Json) -> str:
             for way in ("together", "single")
         ]
         ratios = [
-            statistics.median(run["single"][key] / run["together"][key] for run in found)
+            statistics.median(
+                run["single"][key] / run["together"][key] for run in found
+            )
             for key in ("fit", "total")
         ]
         apart = max(run["apart"] for run in found)

@@ -100,6 +100,7 @@ def fit_command(argv: list[str]) -> int:
         os.environ["JAX_PLATFORMS"] = "cpu"
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    devices_for_cores()
 
     if len(options.image) > 1 or options.sweep:
         return fit_many_command(options, config)
@@ -144,6 +145,15 @@ def fit_command(argv: list[str]) -> int:
     return 0
 
 
+def devices_for_cores() -> None:
+    """Have JAX take each core for a device of its own: fits share cores best so."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "device_count" not in flags:
+        count = len(os.sched_getaffinity(0))
+        flag = f"--xla_force_host_platform_device_count={count}"
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
 def fit_many_command(options: Any, config: Config) -> int:
     """`jax-inr fit` of several pictures, or with a sweep: many runs, one overview."""
     if options.backend == "torch" or options.film:
@@ -156,12 +166,6 @@ def fit_many_command(options: Any, config: Config) -> int:
 
     points = batch.configs_of(config, batch.parse_sweep(options.sweep, config))
     sweep = batch.parse_sweep(options.sweep, config)
-    if options.device != "gpu":
-        # Fits that are on devices of their own share the cores best.
-        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
-        flags = os.environ.get("XLA_FLAGS", "")
-        if "device_count" not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} {count}".strip()
     paths, failures, runs = list(options.image), [], []
     for name, path in zip(
         batch.name_pictures(paths) or ["sample"], paths or [None], strict=True
@@ -272,6 +276,7 @@ def compare_command(argv: list[str]) -> int:
     if options.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    devices_for_cores()
 
     def notice(text: str) -> None:
         streams.say(f"notice: {text}")

@@ -7,7 +7,6 @@ took to get ready. Each runs in a process of its own: `python -m jax_inr.contend
 
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr.cli import devices_for_cores
 from jax_inr.config import Config
 from jax_inr.presets import preset
 
@@ -268,10 +268,7 @@ def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """`steps NAME` serves turns; `fit|peer|batch NAME OPTIONS` prints JSON."""
     kind, name, *rest = sys.argv[1:]
-    if kind == "batch":
-        # As the command does: fits on devices of their own share the cores best.
-        count = f"--xla_force_host_platform_device_count={os.cpu_count()}"
-        os.environ.setdefault("XLA_FLAGS", count)
+    devices_for_cores()  # as the command does
     if kind == "steps":
         serve(name)
         return

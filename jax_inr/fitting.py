@@ -379,7 +379,7 @@ def make_trainer(
         from torch_ref.training import make_trainer
 
         return make_trainer(config, target, device=device)
-    from jax_inr.training import JaxTrainer
+    from jax_inr.trainer import JaxTrainer
 
     return JaxTrainer(config, target, device)
 

@@ -5,37 +5,27 @@ one compiled program. Both compose with `vmap` over seeds, pictures or rates.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.devices import describe, select
-from jax_inr.errors import DeviceError
 from jax_inr.loop import MAX_CHUNK_STEPS
 from jax_inr.memory import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
 from jax_inr.networks import Model, Variables, make_model
-from jax_inr.optimizers import make_optimizer, make_schedule
-from jax_inr.rendering import render
+from jax_inr.optimizers import make_optimizer
 from jax_inr.splits import num_trained, train_mask
-from jax_inr.tensors import flatten, unflatten_like
 
 # Pixels whose activations are in memory at a time, by platform.
 TILE_PIXELS = {"cpu": CPU_TILE_PIXELS}
 DEFAULT_TILE_PIXELS = 1 << 18
 # For a program that runs once: half the time to compile, and as exact.
 QUICK_COMPILE: Any = {"xla_backend_optimization_level": 0}
-
-T = TypeVar("T")
 
 
 class TrainState(NamedTuple):
@@ -72,6 +62,7 @@ class TrainPlan:
     batch_size: int | None  # None: every trained pixel at every step
     keep_features: bool  # inputs are features computed once, not coordinates
     tile_pixels: int
+    pixel_axis: str | None = None  # of a mesh whose devices share the pixels
 
     def loss(
         self, params: Any, constants: Any, inputs: Any, targets: Array
@@ -88,6 +79,11 @@ class TrainPlan:
         elif not self.keep_features:
             inputs = self.model.encode(variables, inputs)
         return mse(self.model.colours(variables, inputs), targets)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether a step takes some of the pixels rather than all."""
+        return self.batch_size is not None or self.config.sampling == "lattice"
 
     @property
     def lattice(self) -> tuple[int, int]:
@@ -165,8 +161,7 @@ def train_step(
     The pixels of a mini-batch follow `fold_in(key, step)`: a resumed run draws what
     an uninterrupted one would have.
     """
-    sampled = plan.batch_size is not None or plan.config.sampling == "lattice"
-    if plan.model.per_pixel and not sampled:
+    if plan.model.per_pixel and not plan.is_sampled:
 
         def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
             return _over_tiles(plan, params, constants, data)
@@ -230,7 +225,8 @@ def _over_tiles(
     """Loss and gradient over all pixels, summed tile by tile.
 
     The activations of a tile stay in the processor's cache, which makes a step
-    faster, and memory for them stops growing with the picture.
+    faster, and memory for them stops growing with the picture. Devices that share
+    the pixels have equally many each.
     """
     pixels = len(data.targets)
     tile = min(plan.tile_pixels, pixels)
@@ -250,7 +246,7 @@ def _over_tiles(
     total = jax.lax.fori_loop(0, pixels // tile, add_tile, zero)
     if rest := pixels % tile:
         total = jax.tree.map(jnp.add, total, share(pixels - rest, rest))
-    return total
+    return jax.lax.pmean(total, plan.pixel_axis) if plan.pixel_axis else total
 
 
 def train_chunk(
@@ -278,111 +274,3 @@ def train_chunk(
 
     losses = jnp.zeros(MAX_CHUNK_STEPS)
     return jax.lax.fori_loop(0, num_steps, body, (state, losses))
-
-
-def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
-    """What a function will give, from a thread of its own."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(function, *arguments)
-    pool.shutdown(wait=False)
-    return future
-
-
-class JaxTrainer:
-    """A fit in progress, driven by `fitting.run`: state, data and compiled chunk."""
-
-    def __init__(
-        self, config: Config, target: Float[np.ndarray, "h w c"], device: str = "auto"
-    ) -> None:
-        self._device = select(device)
-        platform = self._device.platform
-        if config.matmul_precision == "tf32" and platform == "cpu":
-            raise DeviceError(
-                "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
-                "use --matmul-precision float32 or bfloat16",
-            )
-        weights_key, self._key = jax.random.split(jax.random.key(config.seed))
-        self._plan = make_plan(config, *target.shape, platform=platform)
-        # XLA compiles the chunk on one core while this thread draws the weights.
-        self._chunk = _in_background(self._compile_chunk, target.shape)
-        draw = jax.jit(self._plan.model.init, compiler_options=QUICK_COMPILE)
-        # What is put on a device stays there, and takes the computation along.
-        variables = jax.device_put(draw(weights_key), self._device)
-        self._constants = variables["constants"]
-        self._state = jax.jit(init_state, static_argnums=0)(self._plan, variables)
-        self._target = target
-        self._data: TrainData | None = None
-        self._schedule = make_schedule(config)
-
-    @property
-    def device(self) -> str:
-        return describe(self._device)
-
-    @property
-    def step(self) -> int:
-        return int(self._state.step)
-
-    def compile(self) -> None:
-        """Compile the train chunk and the render chunk; put the data on the device."""
-        self._data = make_data(self._plan, self._variables, self._target)
-        self.predict()
-        self._chunk.result()
-
-    def _compile_chunk(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        """The train chunk for a target of this shape, from shapes alone."""
-        plan, on_device = self._plan, SingleDeviceSharding(self._device)
-        variables = jax.eval_shape(plan.model.init, self._key)
-        state = jax.eval_shape(functools.partial(init_state, plan), variables)
-        target = jax.ShapeDtypeStruct(shape, jnp.float32)
-        data = jax.eval_shape(functools.partial(make_data, plan), variables, target)
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=on_device
-            ),
-            state,
-        )
-        chunk = jax.jit(train_chunk, static_argnums=0, donate_argnums=1)
-        arguments = (state, variables["constants"], data, self._key, 0)
-        return chunk.lower(plan, *arguments).compile()
-
-    def advance(self, num_steps: int) -> Float[np.ndarray, " steps"]:
-        """Take steps; returns the loss before each."""
-        self._state, losses = self._chunk.result()(
-            self._state, self._constants, self._data, self._key, num_steps
-        )
-        return np.asarray(losses)[:num_steps]
-
-    def learning_rate(self, step: int) -> float:
-        return float(np.asarray(self._schedule(step)))
-
-    def predict(self) -> Float[np.ndarray, "h w c"]:
-        """The network's colours over the picture's own grid."""
-        height, width, _ = self._target.shape
-        return render(self._plan.model, self._variables, height, width)
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Parameters and constants as the tensors of a field file."""
-        return flatten(self._variables)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All that a resumed run needs beside its config and picture."""
-        return flatten(self._checkpoint)
-
-    def load_state(self, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave; CheckpointError names a leaf that differs."""
-        checkpoint = unflatten_like(self._checkpoint, tensors)
-        checkpoint = jax.device_put(checkpoint, self._device)
-        self._constants, self._state = checkpoint["constants"], checkpoint["state"]
-        self._key = jax.random.wrap_key_data(checkpoint["key"])
-        if self._data is not None:
-            # Its features are those of the frequencies before.
-            self._data = make_data(self._plan, self._variables, self._target)
-
-    @property
-    def _checkpoint(self) -> dict[str, Any]:
-        key = jax.random.key_data(self._key)
-        return {"constants": self._constants, "state": self._state, "key": key}
-
-    @property
-    def _variables(self) -> Variables:
-        return {"params": self._state.params, "constants": self._constants}

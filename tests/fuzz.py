@@ -44,7 +44,7 @@ with atheris.instrument_imports(include=["jax_inr", "PIL"]):
     from jax_inr.images import Picture, load_image
     from jax_inr.loop import Position
     from jax_inr.runs import RunFolder
-    from jax_inr.training import JaxTrainer
+    from jax_inr.trainer import JaxTrainer
 
 # An input that takes more seconds, or more memory, is a finding too.
 LIMITS = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=16384")

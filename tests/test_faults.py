@@ -787,14 +787,14 @@ def test_pictures_of_every_kind(tmp_path):
 POISON = """
 import sys
 import numpy as np
-from jax_inr import cli, training
-advance = training.JaxTrainer.advance
+from jax_inr import cli, trainer
+advance = trainer.JaxTrainer.advance
 def poisoned(self, num_steps):
     first = self.step
     losses = np.array(advance(self, num_steps))
     losses[np.arange(first, first + num_steps) == 7] = np.nan
     return losses
-training.JaxTrainer.advance = poisoned
+trainer.JaxTrainer.advance = poisoned
 sys.exit(cli.main(["fit", *sys.argv[1:]]))
 """
 

@@ -15,8 +15,8 @@ from jax_inr import training
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, DeviceError
 from jax_inr.loop import MAX_CHUNK_STEPS
+from jax_inr.trainer import JaxTrainer
 from jax_inr.training import (
-    JaxTrainer,
     init_state,
     make_data,
     make_plan,

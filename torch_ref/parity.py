@@ -34,7 +34,7 @@ def twins(
     `target` is (h, w, c) float32, divided by `rgb_max`; `device` is "auto", "cpu" or
     "gpu". Both are compiled.
     """
-    from jax_inr.training import JaxTrainer
+    from jax_inr.trainer import JaxTrainer
 
     jax_trainer = JaxTrainer(config, target, device)
     torch_trainer = start_from(jax_trainer.parameters(), config, target, device)

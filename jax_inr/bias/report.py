@@ -23,7 +23,7 @@ GROUNDS = (
     "report's own choice: an order is one from a rank correlation of "
     f"{verdicts.ORDERED:g} on, a network is ahead from 1 dB on, and “in part” is said "
     "where one of a statement's two measurements bears it out. The networks are not "
-    "all trained alike: the tables say which optimizer, rate, steps and pixels each had."
+    "all trained alike: the tables say which optimizer, rate and steps each had."
 )
 
 
@@ -148,8 +148,8 @@ def write_kernels(section: Json) -> str:
         "squared error with no half). Eigenvectors of large λ are learned first, and "
         "their pictures show what they are.\n\n"
         + _rows(*rows)
-        + f"\n\nWhat {steps} steps take from each component of the residual, as a share "
-        "of its start, measured against predicted. While the network learns, its "
+        + f"\n\nWhat {steps} steps take from each component of the residual, as a "
+        "share of its start, measured against predicted. While the network learns, its "
         "kernel changes, and the small components feel it: of those the prediction "
         "holds at a vanishing step, and no longer later. 5 % of a component's start "
         f"are little to ask where nearly nothing is lost. {steps} steps are the "
