@@ -157,3 +157,44 @@ def test_what_goes_with_one_fit_alone_is_refused(fit_py, tmp_path):
         result = fit_py(*QUICK, "--sweep", "seed=0,1", *extra, cwd=tmp_path)
         assert result.returncode == 2
         assert word in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def contents(folder):
+    """Every file under a folder, but for the locks of whoever is at work."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {p: p.read_bytes() for p in paths if p.name != ".jax_inr.lock"}
+
+
+def test_a_run_in_the_way_is_one_failure_and_nothing_of_it_is_trained(fit_py, tmp_path):
+    """A killed run is done again; foreign, damaged, locked ones are left as they are."""
+    from jax_inr.runs import RunFolder
+
+    for seed, name in enumerate("abcdef"):
+        save(tmp_path / f"{name}.png", seed=seed)
+    words = [f"{name}.png" for name in "abcdef"]
+    first = fit_py(*words, *QUICK, "--out", "out", "--quiet", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    out = tmp_path / "out"
+    (out / "b" / "summary.json").unlink()  # killed while it was written
+    (out / "b" / "metrics.jsonl").write_bytes(b"")
+    (out / "c" / "config.json").write_text("{")
+    for path in contents(out / "d"):
+        path.unlink()
+    (out / "d" / "thesis.tex").write_text("mine")
+    (out / "f" / "summary.json").unlink()  # one that could be resumed
+    (out / "f" / "checkpoints").mkdir()
+    before = {name: contents(out / name) for name in "acdef"}
+    with RunFolder.reopen(out / "e"):
+        again = fit_py(*words, *QUICK, "--out", "out", cwd=tmp_path)
+    lines = again.stderr.splitlines()
+    assert again.returncode == 4 and len(lines) == 4, again.stderr
+    for name, reason in zip(
+        "cdef", ("config.json", "not empty", "locked by pid", "not empty"), strict=True
+    ):
+        (line,) = [line for line in lines if line.startswith(f"error: {name}: ")]
+        assert reason in line
+    assert {name: contents(out / name) for name in "acdef"} == before
+    whole = json.loads((out / "summary.json").read_text())
+    assert list(whole["runs"]) == ["a", "b"] and [*whole["failed"]] == [*"cdef"]
+    assert json.loads((out / "b" / "summary.json").read_text()) == whole["runs"]["b"]
+    assert (out / "b" / "metrics.jsonl").read_bytes()
