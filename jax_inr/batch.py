@@ -90,16 +90,20 @@ def configs_of(config: Config, sweep: dict[str, list[Any]]) -> dict[str, Config]
 
 
 def name_pictures(paths: Sequence[str]) -> list[str]:
-    """A name for each picture: its file's, told apart by -2, -3, … where equal."""
-    names: list[str] = []
+    """A name for each picture: its file's, told apart by -2, -3, … where equal.
+
+    None is that of a file beside the runs' folders, and none begins with a dot.
+    """
+    names = ["summary.json", "sweep.png", "config.json"]
+    taken = len(names)
     for path in paths:
-        stem = Path(path).stem[:60] or "picture"
+        stem = Path(path).stem[:60].lstrip(".") or "picture"
         name, number = stem, 1
         while name in names:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
-    return names
+    return names[taken:]
 
 
 def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:

@@ -1,9 +1,13 @@
 """Many runs by one command: what is shared, kept, skipped and refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT, run_script
 from PIL import Image
 
 from jax_inr import batch
@@ -18,7 +22,7 @@ CONFIG = Config(steps=3, hidden_features=(8,), num_frequencies=4)
 
 def save(path, height=12, width=17, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path, "PNG")
     return path
 
 
@@ -66,6 +70,13 @@ def test_names_of_equal_files_are_told_apart():
     ]
 
 
+def test_no_name_is_another_folder_or_a_file_of_the_overview():
+    paths = ["...png", "..png", "summary.json.png", "sweep.png.jpg", "config.json.png"]
+    names = batch.name_pictures([*paths, "a/.jax_inr.lock.png"])
+    assert not {*names} & {"summary.json", "sweep.png", "config.json", ".", ".."}
+    assert len({*names}) == len(names) and not any(n.startswith(".") for n in names)
+
+
 def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):
     wide = load_image(save(tmp_path / "wide.png"))
     tall = load_image(save(tmp_path / "tall.png", 17, 12))
@@ -84,8 +95,6 @@ def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """The command on three good pictures of two shapes and a bad one."""
-    from conftest import run_script
-
     folder = tmp_path_factory.mktemp("many")
     names = [save(folder / "a.png"), save(folder / "b.png", seed=1)]
     names += [save(folder / "c.png", 9, 11), folder / "bad.png", folder / "none.png"]
@@ -123,8 +132,6 @@ def test_good_pictures_are_fitted_and_bad_ones_named(fitted):
 
 
 def test_finished_runs_are_not_done_again(fitted):
-    from conftest import run_script
-
     folder, words, _ = fitted
     (folder / "bad.png").write_bytes((folder / "b.png").read_bytes())
     stamps = {
@@ -166,7 +173,7 @@ def contents(folder):
 
 
 def test_a_run_in_the_way_is_one_failure_and_nothing_of_it_is_trained(fit_py, tmp_path):
-    """A killed run is done again; foreign, damaged, locked ones are left as they are."""
+    """A killed run is done again; foreign, damaged, locked ones stay as they are."""
     from jax_inr.runs import RunFolder
 
     for seed, name in enumerate("abcdef"):
@@ -198,3 +205,52 @@ def test_a_run_in_the_way_is_one_failure_and_nothing_of_it_is_trained(fit_py, tm
     assert list(whole["runs"]) == ["a", "b"] and [*whole["failed"]] == [*"cdef"]
     assert json.loads((out / "b" / "summary.json").read_text()) == whole["runs"]["b"]
     assert (out / "b" / "metrics.jsonl").read_bytes()
+
+
+# The last of all fits is one whose state is not finite.
+POISON = """
+import sys
+from jax_inr import cli, many
+finite = many._finite
+many._finite = lambda state: finite(state).at[5].set(False)
+sys.exit(cli.main(["fit", *sys.argv[1:]]))
+"""
+
+
+def test_a_diverged_fit_has_failed_and_is_done_again(fit_py, tmp_path):
+    """And a worse one is told of; names may be dots, or look like markup."""
+    pictures = ["...png", "summary.json.png", "[red].png"]
+    for seed, name in enumerate(pictures):
+        save(tmp_path / name, seed=seed)
+    words = (*pictures, *SMALL, "--batch-size", 16, "--steps", 20, "--out", "out")
+    words = (*words, "--schedule", "constant", "--warmup-steps", 0)
+    words = (*words, "--sweep", "learning-rate=1e6,0.1")
+    result = subprocess.run(
+        [sys.executable, "-c", POISON, *map(str, words)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = result.stderr.splitlines()
+    assert result.returncode == 5, result.stderr
+    bad = "[red]/learning_rate=0.1"
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert f"{bad}: the fit diverged" in lines[-1] and "0.01" in lines[-1]
+    assert any("learning_rate=1e+06: the fit is worse" in line for line in lines)
+    assert bad.replace("0.1", "1e+06") in result.stdout
+    out = tmp_path / "out"
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, "out"}
+    assert not (out / bad / "summary.json").exists()
+    whole = json.loads((out / "summary.json").read_text())
+    assert len(whole["runs"]) == 5 and list(whole["failed"]) == [bad]
+
+    # What JSON cannot say is a number again, in the table and the figure.
+    kept = out / "summary.json-2" / "learning_rate=0.1" / "summary.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "psnr_db": "inf"}))
+    before = kept.read_bytes()
+    again = fit_py(*words, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert kept.read_bytes() == before and (out / bad / "summary.json").exists()
+    assert " inf " in again.stdout and bad in again.stdout
