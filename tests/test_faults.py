@@ -304,6 +304,28 @@ def test_a_folder_that_cannot_be(out, fit_py, tmp_path, no_jax):
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
+def test_several_pictures_have_no_place(tmp_path, no_jax):
+    """Said once and before any work; a single run's folder keeps its summary."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "summary.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    reasons = {
+        "file": "File exists",
+        "/proc/run": "cannot write /proc/run",
+        "run": "holds a single run",
+    }
+    words = ["a.png", "b.png", "--overwrite", "--out"]
+    answers = many([[*words, out] for out in reasons], tmp_path, no_jax)
+    for reason, (code, err) in zip(reasons.values(), answers, strict=True):
+        assert code == 6 and err.startswith("error: ") and reason in err, err
+        assert err.count("\n") == 1, err
+    assert names(tmp_path / "run") == {"config.json", "summary.json"}
+    assert names(tmp_path) == {"a.png", "b.png", "file", "run"}
+
+
 def test_a_folder_of_something_else(fit_py, tmp_path, no_jax):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
@@ -633,7 +655,7 @@ def test_a_reader_that_goes_and_a_full_stdout_lose_nothing(run, tmp_path):
 
 @pytest.mark.parametrize("words", [("--help",), ("nope.png",)])
 def test_no_traceback_where_nothing_can_be_printed(words, tmp_path):
-    for close in ("| true", "> /dev/full", ">&-"):
+    for close in ("| true", "> /dev/full", ">&-", "2> /dev/full"):
         line = f"{sys.executable} {SCRIPT} {' '.join(words)} {close}"
         result = subprocess.run(
             ["bash", "-c", line],
@@ -643,6 +665,8 @@ def test_no_traceback_where_nothing_can_be_printed(words, tmp_path):
             check=False,
         )
         assert "Traceback" not in result.stderr and "Exception" not in result.stderr
+        if words == ("nope.png",) and "|" not in close:
+            assert result.returncode == 3
 
 
 def test_a_strange_environment_changes_nothing(run, tmp_path):
@@ -905,6 +929,10 @@ def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
     compiling(tmp_path / "run", process)
     process.send_signal(number)
+    if number == signal.SIGHUP:
+        for _ in range(3):  # a closing terminal sends two
+            time.sleep(0.05)
+            process.send_signal(number)
     assert number.name in said(end(process), 128 + number)
     assert [path.stem for path in checkpoints(tmp_path / "run")] == ["step_000000000"]
     with RunFolder.reopen(tmp_path / "run") as folder:
@@ -947,9 +975,11 @@ def test_a_second_signal_ends_compiled_code_that_hears_none():
     )
     assert "in" in started(process)
     time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    # A second SIGHUP is not heard, and another signal after it is.
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+        assert process.poll() is None
+        process.send_signal(number)
+        time.sleep(0.05)
     assert process.communicate()[0] == ""
     assert process.returncode == 128 + signal.SIGTERM
 
