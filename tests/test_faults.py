@@ -374,6 +374,33 @@ def test_a_config_that_is_no_file(path, fit_py, tmp_path, no_jax):
     assert "cannot read" in line and path in line
 
 
+def test_numbers_outside_their_range(tmp_path, no_jax):
+    """By an option and by a config: the field and its range are named."""
+    numbers = {
+        "steps": (0, -1, 10**18),
+        "learning_rate": (-1, 0, 1e999),
+        "sigma": (-1, 1e999),
+        "batch_size": (0, -1),
+        "hidden_features": ([0], [10**9]),
+        "eval_every": (0,),
+    }
+    commands, fields = [], []
+    for name, values in numbers.items():
+        for value in values:
+            only = value[0] if isinstance(value, list) else value
+            file = f"{len(fields)}.json"
+            (tmp_path / file).write_text(json.dumps({name: value}))
+            commands += [[f"--{name.replace('_', '-')}={only}"], ["--config", file]]
+            fields += [name, name]
+    before = names(tmp_path)
+    answers = many(commands, tmp_path, no_jax)
+    for name, words, (code, err) in zip(fields, commands, answers, strict=True):
+        assert code == 2 and err.count("\n") == 1, (words, err)
+        # JSON has no infinity, which is said before its range.
+        assert (name in err and "must lie in" in err) or "Infinity" in err, (words, err)
+    assert names(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
@@ -417,6 +444,13 @@ def test_a_limit_on_the_address_space_counts(tmp_path, no_jax):
     line = said(end(process), 7)
     assert "memory" in line
     assert not names(tmp_path) - {"runs"}
+
+
+def test_a_platform_that_is_absent(fit_py, tmp_path):
+    words = (*QUICK[2:], "--out", "run")
+    environment = {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    said(fit_py(*words, cwd=tmp_path, env=environment), 7)
+    assert not names(tmp_path)
 
 
 @pytest.mark.parametrize("module", ["jax", "flax", "matplotlib"])
@@ -571,6 +605,28 @@ def test_the_older_checkpoint_takes_over(run, copy, fit_py, tmp_path):
     assert "step_000000006" in notice[0] and "step_000000005" in notice[0]
     assert results(copy) == results(run)
     assert not list(copy.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("length", [0, 8, -1])
+def test_a_checkpoint_cut_short_gives_way_to_the_older(length, copy):
+    newest = checkpoints(copy)[-1]
+    newest.write_bytes(newest.read_bytes()[:length])
+    with RunFolder.reopen(copy) as folder:
+        _, header, (notice,) = folder.load_checkpoint()
+    assert header["step"] == 5
+    assert newest.name in notice and "using step_000000005" in notice
+
+
+def test_a_finished_run_is_left_alone_whatever_its_name(run, fit_py, tmp_path):
+    """The name would be an error of markup; a new run there is refused."""
+    place = tmp_path / "a[" / "x]"
+    shutil.copytree(run, place)
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    result = fit_py("--resume", "a[/x]", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("a[/x] is finished")
+    assert "not empty" in said(fit_py("--out", "a[/x]", cwd=tmp_path), 6)
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
 
 
 def test_a_checkpoint_of_another_run(copy, fit_py, tmp_path, no_jax):
@@ -1018,9 +1074,23 @@ def test_a_signal_inside_a_save_lets_it_end(number, event, tmp_path):
     process.send_signal(number)
     assert number.name in said(end(process), 128 + number)
     with RunFolder.reopen(tmp_path / "run") as folder:
-        assert not folder.load_checkpoint()[2]
+        _, header, notices = folder.load_checkpoint()
+    assert header["step"] > 0 and not notices
     assert len(checkpoints(tmp_path / "run")) == 2
     assert load_image(tmp_path / "run" / "reconstruction.png").image.shape == (8, 8, 3)
+
+
+def test_a_second_signal_inside_a_save_leaves_the_checkpoints_before(tmp_path):
+    process = held("os.rename", 4, *ENDLESS, "--out", "run", cwd=tmp_path)
+    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "run")}
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT)
+    with RunFolder.reopen(tmp_path / "run") as folder:
+        _, header, notices = folder.load_checkpoint()
+    assert header["step"] > 0 and not notices
+    assert {path: path.read_bytes() for path in before} == before
 
 
 LONG = (*SMALL, *CONSTANT, "--size", 12, "--batch-size", 16, "--eval-every", 20)
