@@ -153,7 +153,7 @@ def fit_many_command(options: Any, config: Config) -> int:
             f"{what} goes with one fit at a time",
             "leave it out, or give one picture and no --sweep",
         )
-    from jax_inr import batch, progress
+    from jax_inr import batch, overview, progress
 
     sweep = batch.parse_sweep(options.sweep, config)
     points = batch.configs_of(config, sweep)
@@ -184,7 +184,7 @@ def fit_many_command(options: Any, config: Config) -> int:
         for failure in later:
             streams.say(f"error: {failure.name}: {told(failure.error)[0]}")
         failures += later
-        batch.write_overview(out, summaries, failures, sweep)
+        overview.write_overview(out, summaries, failures, sweep)
     if not options.quiet:
         console.print(progress.overview_table(summaries))
         console.print(f"written to {out}", highlight=False, markup=False)
