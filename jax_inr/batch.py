@@ -4,19 +4,21 @@ Runs that can share a program do; each gets a folder of its own, as a single run
 bad picture stops no other, and a run that a folder already holds is not done again.
 """
 
+import contextlib
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax_inr import memory
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, JaxInrError
-from jax_inr.files import to_json, write_atomic
+from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
+from jax_inr.files import shown
 from jax_inr.images import Picture
 from jax_inr.loop import Progress
-from jax_inr.runs import RunFolder
+from jax_inr.runs import RUN_FILES, RunFolder
 
 MOST_AT_ONCE = 64  # fits of one program
 MOST_RUNS = 10_000
@@ -82,22 +84,32 @@ def configs_of(config: Config, sweep: dict[str, list[Any]]) -> dict[str, Config]
     points = {}
     for values in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, values, strict=True))
-        name = ",".join(f"{key}={value:g}" for key, value in chosen.items())
+        name = ",".join(f"{key}={_short(value)}" for key, value in chosen.items())
         points[name] = config.replace(**chosen)
     return points
 
 
+def _short(value: float) -> str:
+    """A number as briefly as can be without becoming another one."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def name_pictures(paths: Sequence[str]) -> list[str]:
-    """A name for each picture: its file's, told apart by -2, -3, … where equal."""
-    names: list[str] = []
+    """A name for each picture: its file's, told apart by -2, -3, … where equal.
+
+    None is that of a file beside the runs' folders, and none begins with a dot.
+    """
+    names = ["summary.json", "sweep.png", "config.json"]
+    taken = len(names)
     for path in paths:
-        stem = Path(path).stem[:60] or "picture"
+        stem = Path(path).stem[:60].lstrip(".") or "picture"
         name, number = stem, 1
         while name in names:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
-    return names
+    return names[taken:]
 
 
 def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
@@ -118,14 +130,46 @@ def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
             yield several[start : start + most]
 
 
-def finished(folder: Path, config: Config) -> dict[str, Any] | None:
-    """The summary of a run that a folder holds, if it ended under this config."""
-    if not (folder / "summary.json").exists():
-        return None
-    with RunFolder.reopen(folder) as run:
-        if run.read_json("config.json") != config.to_dict():
-            return None
-        return run.read_json("summary.json")
+def open_whole(out: Path) -> RunFolder:
+    """The locked folder of many runs; OutputError where it is that of a single one."""
+    with contextlib.ExitStack() as undo:
+        whole = undo.enter_context(RunFolder.create(out, overwrite=True))
+        if (out / "config.json").exists():
+            hint = "choose another folder for several"
+            raise OutputError(f"{shown(out)} holds a single run", hint)
+        undo.pop_all()
+    return whole
+
+
+def open_run(
+    folder: Path, run: Run, overwrite: bool
+) -> tuple[RunFolder, dict[str, Any] | None]:
+    """The locked folder of a run, and its summary if this very run ended there.
+
+    Raises:
+        OutputError: it cannot be written or locked; or something else is in it than
+            what this very run has left, and `overwrite` does not allow that.
+        CheckpointError: a file there is damaged.
+    """
+    with contextlib.ExitStack() as undo:
+        files = undo.enter_context(RunFolder.create(folder, overwrite=True))
+        summary = None
+        names = [n for n in os.listdir(folder) if not n.startswith(".jax_inr")]
+        if names and not overwrite:
+            same = "config.json" in names and (
+                files.read_json("config.json") == run.config.to_dict()
+            )
+            if same and "summary.json" in names:
+                summary = files.read_summary()
+                if summary["image"]["sha256"] != run.picture.sha256:
+                    hint = "choose another folder, or --overwrite"
+                    raise OutputError(f"{shown(folder)} is of another picture", hint)
+            # A run of many keeps no checkpoints: those are of one to be resumed.
+            elif not same or not {*names} <= {*RUN_FILES}:
+                hint = "choose another folder, or --overwrite"
+                raise OutputError(f"{shown(folder)} is not empty", hint)
+        undo.pop_all()
+    return files, summary
 
 
 def fit_all(
@@ -136,114 +180,94 @@ def fit_all(
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_done: Callable[[str, dict[str, Any]], None] = lambda name, summary: None,
+    on_notice: Callable[[str], None] = print,
 ) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
     """Fit all runs that `out` does not hold yet; their summaries and the failures.
 
     `out/NAME` becomes the folder of a run; it is written when its group has ended.
+    What stands in a run's way there is that run's failure, before anything is fitted.
     """
     from jax_inr.many import fit_many
 
     summaries: dict[str, dict[str, Any]] = {}
-    failures, todo = [], []
-    for run in runs:
-        summary = None if overwrite else finished(out / run.name, run.config)
-        if summary is None:
-            todo.append(run)
-        else:
-            summaries[run.name] = summary
-            on_done(run.name, summary)
-    for group in groups(todo):
-        try:
-            fits = fit_many(
-                [run.picture for run in group],
-                [run.config for run in group],
-                device=device,
-                on_progress=on_progress,
-            )
-        except JaxInrError as error:
-            failures += [Failure(run.name, error) for run in group]
-            continue
-        for run, fit in zip(group, fits, strict=True):
+    failures: list[Failure] = []
+
+    def opened(some: Iterable[Run]) -> Iterator[tuple[Run, RunFolder]]:
+        """The runs that are to be fitted, each with its folder."""
+        for run in some:
             try:
-                write_run(out / run.name, run, fit, overwrite)
+                files, summary = open_run(out / run.name, run, overwrite)
             except JaxInrError as error:
                 failures.append(Failure(run.name, error))
-            else:
-                summaries[run.name] = fit.summary
-                on_done(run.name, fit.summary)
+                continue
+            if summary is None:
+                yield run, files
+                continue
+            files.close()
+            summaries[run.name] = summary
+            on_done(run.name, summary)
+
+    todo = []
+    for run, files in opened(runs):
+        files.close()  # a process may not hold thousands of locks
+        todo.append(run)
+    for group in groups(todo):
+        with contextlib.ExitStack() as locks:
+            held = []
+            for run, files in opened(group):
+                held.append((run, locks.enter_context(files)))
+            if not held:
+                continue
+
+            def notice(index: int, text: str, held: list[Any] = held) -> None:
+                on_notice(f"{held[index][0].name}: {text}")
+
+            try:
+                fits = fit_many(
+                    [run.picture for run, _ in held],
+                    [run.config for run, _ in held],
+                    device=device,
+                    on_progress=on_progress,
+                    on_notice=notice,
+                )
+            except JaxInrError as error:
+                failures += [Failure(run.name, error) for run, _ in held]
+                continue
+            for (run, files), fit in zip(held, fits, strict=True):
+                try:
+                    write_run(files, run, fit)
+                except JaxInrError as error:
+                    failures.append(Failure(run.name, error))
+                else:
+                    summaries[run.name] = fit.summary
+                    on_done(run.name, fit.summary)
     order = {run.name: i for i, run in enumerate(runs)}
     return dict(sorted(summaries.items(), key=lambda one: order[one[0]])), failures
 
 
-def write_run(folder: Path, run: Run, fit: Any, overwrite: bool) -> None:
-    """The files of a single run's folder, but for checkpoints; the summary last."""
+def write_run(files: RunFolder, run: Run, fit: Any) -> None:
+    """The files of a single run's folder, but for checkpoints; the summary last.
+
+    Raises:
+        OutputError: something cannot be written.
+        DivergedError: the fit has diverged, and gets no summary: it is not finished.
+    """
     from jax_inr import reports
 
-    with RunFolder.create(folder, overwrite=overwrite) as files:
-        files.clear()
-        files.write_json("config.json", run.config.to_dict())
-        for row in fit.rows:
-            files.append_metrics(row)
-        files.save_field(fit.tensors, fit.header)
-        reports.write_reconstruction(files, fit.prediction, run.config)
-        reports.write_figures(
-            files,
-            fit.prediction,
-            run.picture,
-            run.config,
-            fit.tensors,
-            fit.summary["steps"],
+    files.clear()
+    files.write_json("config.json", run.config.to_dict())
+    for row in fit.rows:
+        files.append_metrics(row)
+    files.save_field(fit.tensors, fit.header)
+    reports.write_reconstruction(files, fit.prediction, run.config)
+    steps = fit.summary["steps"]
+    reports.write_figures(
+        files, fit.prediction, run.picture, run.config, fit.tensors, steps
+    )
+    if fit.summary["stopped"] == "diverged":
+        raise DivergedError(
+            "the fit diverged: not finite; its last good state is kept",
+            f"try --learning-rate {run.config.learning_rate / 10:g}, or a longer "
+            "--warmup-steps",
         )
-        files.write_json("summary.json", fit.summary)
-
-
-def write_overview(
-    out: Path,
-    summaries: dict[str, dict[str, Any]],
-    failures: Sequence[Failure],
-    sweep: dict[str, list[Any]],
-) -> None:
-    """`summary.json` of the whole, and `sweep.png` where one number was varied."""
-    failed = {failure.name: str(failure.error) for failure in failures}
-    whole = {"runs": summaries, "failed": failed, "sweep": sweep}
-    if len(sweep) == 1 and len(summaries) > 1:
-        from jax_inr import plots
-
-        (name,) = sweep
-        write_atomic(out / "sweep.png", plots.png(draw_sweep(name, summaries)))
-    write_atomic(out / "summary.json", (to_json(whole, indent=1) + "\n").encode())
-
-
-def draw_sweep(name: str, summaries: dict[str, dict[str, Any]]) -> Any:
-    """PSNR against the number that was varied: trained and held-out pixels apart."""
-    from jax_inr import plots
-
-    figure = plots.Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    titles = {
-        "train_psnr_db": ("trained pixels", plots.BLUE, "-"),
-        "heldout_psnr_db": ("held-out pixels", plots.RED, "--"),
-    }
-    if not any("heldout_psnr_db" in summary for summary in summaries.values()):
-        titles = {"psnr_db": ("all pixels", plots.BLUE, "-")}
-    curves: dict[str, list[tuple[float, dict[str, Any]]]] = {}
-    for run, summary in summaries.items():
-        picture, _, point = run.rpartition("/")
-        value = float(point.partition("=")[2])
-        curves.setdefault(picture, []).append((value, summary))
-    for picture, points in curves.items():
-        points.sort(key=lambda point: point[0])
-        for key, (title, colour, style) in titles.items():
-            values = [value for value, _ in points]
-            psnr_db = [summary[key] for _, summary in points]
-            label = f"{picture}: {title}" if picture else title
-            axes.plot(values, psnr_db, style, color=colour, marker="o", label=label)
-    lowest = min(value for points in curves.values() for value, _ in points)
-    highest = max(value for points in curves.values() for value, _ in points)
-    if lowest > 0 and highest / lowest >= 8:
-        axes.set_xscale("log")
-    axes.set_xlabel(name)
-    axes.set_ylabel("PSNR in dB")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
-    return figure
+    files.write_json("summary.json", fit.summary)

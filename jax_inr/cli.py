@@ -100,7 +100,6 @@ def fit_command(argv: list[str]) -> int:
         os.environ["JAX_PLATFORMS"] = "cpu"
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    devices_for_cores()
 
     if len(options.image) > 1 or options.sweep:
         return fit_many_command(options, config)
@@ -113,7 +112,8 @@ def fit_command(argv: list[str]) -> int:
 
     out = options.resume
     if out and is_finished(out, config):
-        console.print(f"{out} is finished; a larger --steps would go on")
+        text = f"{out} is finished; a larger --steps would go on"
+        console.print(text, highlight=False, markup=False)
         return 0
     with progress.Display(console, options.quiet) as display:
         how: fitting.How = {
@@ -146,11 +146,10 @@ def fit_command(argv: list[str]) -> int:
 
 
 def devices_for_cores() -> None:
-    """Have JAX take each core for a device of its own: fits share cores best so."""
+    """Have JAX take each core for a device: many fits at once share cores best so."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "device_count" not in flags:
-        count = len(os.sched_getaffinity(0))
-        flag = f"--xla_force_host_platform_device_count={count}"
+        flag = f"--xla_force_host_platform_device_count={os.cpu_count()}"
         os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
 
 
@@ -162,45 +161,58 @@ def fit_many_command(options: Any, config: Config) -> int:
             f"{what} goes with one fit at a time",
             "leave it out, or give one picture and no --sweep",
         )
-    from jax_inr import batch, progress
+    from jax_inr import batch, overview, progress
 
-    points = batch.configs_of(config, batch.parse_sweep(options.sweep, config))
     sweep = batch.parse_sweep(options.sweep, config)
-    paths, failures, runs = list(options.image), [], []
-    for name, path in zip(
-        batch.name_pictures(paths) or ["sample"], paths or [None], strict=True
-    ):
-        try:
-            picture = read_picture(path, options, config)
-        except JaxInrError as error:
-            streams.say(f"error: {told(error)[0]}")
-            failures.append(batch.Failure(name, error))
-            continue
-        for point, one in points.items():
-            parts = [name] if paths else []
-            runs.append(
-                batch.Run("/".join([*parts, *([point] if sweep else [])]), picture, one)
-            )
+    points = batch.configs_of(config, sweep)
+    devices_for_cores()
     out = Path(options.out or free_folder("many", options.preset))
     console = progress.console()
-    with progress.Display(console, options.quiet) as display:
-        summaries, later = batch.fit_all(
-            runs,
-            out,
-            device=options.device,
-            overwrite=options.overwrite,
-            on_progress=display,
-        )
-    for failure in later:
-        streams.say(f"error: {failure.name}: {told(failure.error)[0]}")
-    failures += later
-    if summaries or failures:
-        out.mkdir(parents=True, exist_ok=True)
-        batch.write_overview(out, summaries, failures, sweep)
+
+    def notice(text: str) -> None:
+        streams.say(f"notice: {text}")
+
+    # Held to the end: the overview is that of one command.
+    with batch.open_whole(out):
+        runs, failures = read_runs(options, config, points)
+        with progress.Display(console, options.quiet) as display:
+            summaries, later = batch.fit_all(
+                runs,
+                out,
+                device=options.device,
+                overwrite=options.overwrite,
+                on_progress=display,
+                on_notice=notice,
+            )
+        for failure in later:
+            streams.say(f"error: {failure.name}: {told(failure.error)[0]}")
+        failures += later
+        overview.write_overview(out, summaries, failures, sweep)
     if not options.quiet:
         console.print(progress.overview_table(summaries))
         console.print(f"written to {out}", highlight=False, markup=False)
     return failures[0].error.exit_code if failures else 0
+
+
+def read_runs(
+    options: Any, config: Config, points: dict[str, Config]
+) -> tuple[list[Any], list[Any]]:
+    """A run for each picture and each point; a failure for each bad picture, told."""
+    from jax_inr import batch
+
+    runs, failures = [], []
+    names, paths = batch.name_pictures(options.image), options.image
+    for name, path in zip(names or [""], paths or [None], strict=True):
+        try:
+            picture = read_picture(path, options, config)
+        except JaxInrError as error:
+            streams.say(f"error: {told(error)[0]}")
+            failures.append(batch.Failure(name or "sample", error))
+            continue
+        for point, one in points.items():
+            folder = "/".join(filter(None, (name, point)))
+            runs.append(batch.Run(folder, picture, one))
+    return runs, failures
 
 
 def is_finished(out: str, config: Config) -> bool:

@@ -268,7 +268,8 @@ def fit_batch(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """`steps NAME` serves turns; `fit|peer|batch NAME OPTIONS` prints JSON."""
     kind, name, *rest = sys.argv[1:]
-    devices_for_cores()  # as the command does
+    if kind == "batch":
+        devices_for_cores()  # as the command does
     if kind == "steps":
         serve(name)
         return

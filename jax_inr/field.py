@@ -210,7 +210,7 @@ class ImageField:
         try:
             return cls.from_tensors(tensors, header)
         except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{path}: {error}", error.hint) from None
+            raise CheckpointError(f"{files.shown(path)}: {error}", error.hint) from None
 
     @classmethod
     def from_tensors(

@@ -21,7 +21,7 @@ from jax_inr.errors import (
 )
 from jax_inr.files import shown
 from jax_inr.images import Picture
-from jax_inr.loop import Outcome, Position, Progress, Trainer, run
+from jax_inr.loop import Outcome, Position, Progress, Trainer, run, worse_notice
 from jax_inr.presets import preset
 from jax_inr.runs import RunFolder
 from jax_inr.signals import SignalGuard
@@ -290,12 +290,9 @@ def _fit(
             save=save,
             save_every_seconds=how.get("save_every_seconds", 30.0),
         )
-        before, after = outcome.position.first_mse, outcome.position.last_mse
-        if not outcome.interrupted and after > before:
-            how.get("on_notice", print)(
-                f"the fit is worse than at the start: squared error {after:.3g}, "
-                f"{before:.3g} untrained; a smaller --learning-rate may help"
-            )
+        worse = worse_notice(outcome.position)
+        if worse and not outcome.interrupted:
+            how.get("on_notice", print)(worse)
         tensors, step = trainer.parameters(), outcome.position.step
         size = {"height": height, "width": width}
         header = {**about, **size, "channels": channels, "step": step}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from jax_inr.errors import ConfigError, ImageError, OutputError
+from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
 from jax_inr.files import StrPath, shown, write_atomic
 from jax_inr.formats import HINT, decode, to_unit
 
@@ -46,8 +46,8 @@ def load_image(
 
     size: one number crops the centre square and resizes it (Lanczos), (height, width)
     resizes the whole. Raises ConfigError for a wrong size, ImageError for everything
-    that can be wrong with the file. More than max_pixels are refused before decoding,
-    and so is what exceeds Pillow's own limit of 179 million.
+    that can be wrong with the file, DeviceError where memory ends. More than max_pixels
+    are refused before decoding, and so is more than Pillow's own limit of 179 million.
     """
     _check_size(size, max_pixels)
     name = shown(path) or "''"
@@ -64,8 +64,10 @@ def load_image(
         reason = "not in a picture format that we read"
         reason = "truncated, damaged or of an unknown kind" if known else reason
         raise ImageError(f"{name}: {reason}", HINT) from error
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: too many pixels", "make it smaller") from error
+    except MemoryError as error:
+        raise DeviceError(f"{name}: out of memory", "make it smaller") from error
     except Exception as error:  # hostile bytes raise nearly every kind in Pillow
         reason = f"truncated or damaged: {shown(str(error))}"
         raise ImageError(f"{name}: {reason}", HINT) from error

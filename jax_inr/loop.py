@@ -259,6 +259,16 @@ def _why_stop(config: Config, log: Log, guard: SignalGuard) -> str:
     return ""
 
 
+def worse_notice(at: Position) -> str:
+    """What to tell of a fit that ended worse than it began; else nothing."""
+    if not at.last_mse > at.first_mse:
+        return ""
+    return (
+        f"the fit is worse than at the start: squared error {at.last_mse:.3g}, "
+        f"{at.first_mse:.3g} untrained; a smaller --learning-rate may help"
+    )
+
+
 def mse_of(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean squared error of the clipped prediction, summed in float64."""
     error = np.clip(prediction, 0, 1).astype(np.float64) - target

@@ -22,7 +22,15 @@ from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.fitting import Fit, checked_picture, summarise
 from jax_inr.images import Picture
-from jax_inr.loop import CHUNK_SECONDS, MAX_CHUNK_STEPS, Log, Position, Progress, mse_of
+from jax_inr.loop import (
+    CHUNK_SECONDS,
+    MAX_CHUNK_STEPS,
+    Log,
+    Position,
+    Progress,
+    mse_of,
+    worse_notice,
+)
 from jax_inr.networks import make_model
 from jax_inr.splits import num_trained, train_index
 from jax_inr.tensors import flatten
@@ -48,6 +56,7 @@ def fit_many(
     *,
     device: str = "auto",
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[int, str], None] = lambda index, text: None,
 ) -> list[Fit]:
     """Fit many pictures of one shape, or one under many configs, all at once.
 
@@ -60,6 +69,7 @@ def fit_many(
         configs: one for all pictures, or one each; they differ in `SWEEPABLE` alone.
         device: "auto", "cpu" or "gpu"; all devices of that kind share the fits.
         on_progress: told after each chunk, with the mean loss and PSNR.
+        on_notice: told of a fit, by its index, what the user may not expect.
 
     Returns:
         A `Fit` each, in order; their seconds are those of all together.
@@ -90,6 +100,8 @@ def fit_many(
         if log.position.last_row != base.steps:
             error = mse_of(predictions[index][fits.trained[index]], fits.targets[index])
             log.record(base.steps, error, log.position.loss)
+        if fits.good[index] and (worse := worse_notice(log.position)):
+            on_notice(index, worse)
         tensors = flatten(jax.tree.map(lambda leaf, i=index: leaf[i], variables))
         summary = summarise(
             config,
@@ -368,6 +380,10 @@ def _run(
     """Take all steps; fill the logs; the seconds that it took."""
     base = logs[0].config
     seconds, step, chunk_steps = 0.0, 0, 1
+    if not logs[0].losses_evaluate(fits.targets[0]):
+        for index, prediction in enumerate(fits.predict()[: len(logs)]):
+            trained = prediction[fits.trained[index]]
+            logs[index].position.first_mse = mse_of(trained, fits.targets[index])
     while step < base.steps:
         start = time.perf_counter()
         num_steps = min(chunk_steps, base.steps - step)
@@ -385,6 +401,8 @@ def _run(
             log.position.seconds = seconds
             log.position.loss = float(losses[index, -1])
             if evaluate:
+                if step == 0:
+                    log.position.first_mse = float(losses[index, 0])
                 for offset, mse in enumerate(losses[index].tolist()):
                     if log.due(step + offset):
                         log.record(step + offset, mse, mse)

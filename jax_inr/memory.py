@@ -101,5 +101,7 @@ def memory_errors() -> Iterator[None]:
             raise
         raise DeviceError(
             f"out of memory ({text[:200] or 'no details'})",
-            "take a smaller --size or --batch-size; another process may hold memory",
+            "take a smaller --size or --batch-size; another process may hold memory: "
+            "one of JAX preallocates most of a GPU's, unless "
+            "XLA_PYTHON_CLIENT_PREALLOCATE=false is set for it",
         ) from error

@@ -14,8 +14,10 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
 
 from jax_inr import streams
+from jax_inr.files import shown
 from jax_inr.loop import Progress
 
 PLAIN_SECONDS = 5.0  # between two plain lines
@@ -153,8 +155,10 @@ def overview_table(summaries: dict[str, dict[str, Any]]) -> Table:
         ssim = summary["ssim"]
         held_out = [f"{summary['heldout_psnr_db']:.2f}"] if split else []
         psnr_db = f"{summary['psnr_db']:.2f}"
+        # A Text, for a file's name may look like markup.
+        title = Text(shown(name))
         table.add_row(
-            name, psnr_db, *held_out, "n/a" if ssim is None else f"{ssim:.4f}"
+            title, psnr_db, *held_out, "n/a" if ssim is None else f"{ssim:.4f}"
         )
     return table
 

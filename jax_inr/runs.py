@@ -151,6 +151,10 @@ class RunFolder:
         except CheckpointError:
             return False
 
+    def read_summary(self) -> dict[str, Any]:
+        """Read summary.json; inf and nan as floats."""
+        return _with_floats(self.read_json("summary.json"))
+
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl: an object of numbers with an integer "step"."""
         self._check_lock()
@@ -169,10 +173,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Read the rows of metrics.jsonl but a torn last one; inf and nan as floats."""
-        return [
-            {k: float(v) if v in ("inf", "-inf", "nan") else v for k, v in row.items()}
-            for _, row in self._read_lines()
-        ]
+        return [_with_floats(row) for _, row in self._read_lines()]
 
     def truncate_metrics(self, step: int) -> None:
         """Keep the rows of metrics.jsonl up to and with `step`, byte for byte."""
@@ -313,3 +314,8 @@ class RunFolder:
                 return
         hint = "was the folder removed or replaced?"
         raise OutputError(f"{shown(self.path)} is no longer this run's", hint)
+
+
+def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+    """Undo what JSON made of inf and nan."""
+    return {k: float(v) if v in ("inf", "-inf", "nan") else v for k, v in row.items()}

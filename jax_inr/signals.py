@@ -10,6 +10,7 @@ HANDLED = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)
 )
+_SIGHUP = getattr(signal, "SIGHUP", None)
 
 
 class SignalGuard:
@@ -18,7 +19,8 @@ class SignalGuard:
     Python runs handlers only between calls into compiled code, so whoever holds the
     guard looks at `received` after each chunk. A second signal ends the process at
     once: it meets the system's default, or, where compiled code has kept even the
-    first from its handler, a thread that watches. Closing restores the handlers found.
+    first from its handler, a thread that watches. A SIGHUP after a SIGHUP is not
+    heard: a closing terminal sends two. Closing restores the handlers found.
     Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
@@ -42,7 +44,9 @@ class SignalGuard:
     def _first(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         for handled in self._before:
-            signal.signal(handled, signal.SIG_DFL)
+            again = handled == number == _SIGHUP
+            # No SIG_IGN: Python complains of one that comes in this very moment.
+            signal.signal(handled, _nothing if again else signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
@@ -54,11 +58,18 @@ class SignalGuard:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass
+
+
 def _end_at_second(reader: int) -> None:
     """End the process when two signals' numbers have come through a pipe."""
-    received = 0
+    first = 0
     with open(reader, "rb", buffering=0) as pipe:
-        while number := pipe.read(1):
-            received += number[0] in HANDLED
-            if received == 2:
-                os._exit(128 + number[0])
+        while read := pipe.read(1):
+            number = read[0]
+            if number not in HANDLED or first == number == _SIGHUP:
+                continue
+            if first:
+                os._exit(128 + number)
+            first = number

@@ -1,8 +1,6 @@
-"""A fit in progress: its state on the devices, and the chunk compiled for it."""
+"""A fit in progress: its state on the device, and the chunk compiled for it."""
 
-import dataclasses
 import functools
-import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,21 +8,19 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Float
 
 from jax_inr.config import Config
-from jax_inr.devices import Device, describe, select
+from jax_inr.devices import describe, select
 from jax_inr.errors import DeviceError
 from jax_inr.networks import Variables
 from jax_inr.optimizers import make_schedule
 from jax_inr.rendering import render
-from jax_inr.splits import num_trained
 from jax_inr.tensors import flatten, unflatten_like
 from jax_inr.training import (
     QUICK_COMPILE,
     TrainData,
-    TrainPlan,
     init_state,
     make_data,
     make_plan,
@@ -32,13 +28,6 @@ from jax_inr.training import (
 )
 
 T = TypeVar("T")
-
-# A processor's cores share the pixels of a full-batch step as devices of their own,
-# where the host has several: each works through its tiles alone, and they meet once a
-# step rather than at every product.
-SHARED_TILE_PIXELS = 512
-MAX_SHARED_BYTES = 1 << 22  # of the parameters, which every device has
-AXIS = "pixels"
 
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
@@ -49,25 +38,8 @@ def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
     return future
 
 
-def sharing_devices(plan: TrainPlan, first: Device) -> list[Device]:
-    """The devices whose pixels together are those of a step; `first` alone on GPUs."""
-    devices = jax.devices(first.platform)
-    config = plan.config
-    widths = (config.num_features, *config.hidden_features)
-    pixels = num_trained(config, plan.height, plan.width)
-    shares = (
-        first.platform == "cpu"
-        and plan.model.per_pixel
-        and not plan.is_sampled
-        and pixels % len(devices) == 0
-        and pixels // len(devices) >= SHARED_TILE_PIXELS
-        and 4 * sum(a * b for a, b in itertools.pairwise(widths)) <= MAX_SHARED_BYTES
-    )
-    return devices if shares else [first]
-
-
 class JaxTrainer:
-    """A fit in progress, driven by `loop.run`: state, data and compiled chunk."""
+    """A fit in progress, driven by `fitting.run`: state, data and compiled chunk."""
 
     def __init__(
         self, config: Config, target: Float[np.ndarray, "h w c"], device: str = "auto"
@@ -79,32 +51,18 @@ class JaxTrainer:
                 "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
                 "use --matmul-precision float32 or bfloat16",
             )
-        weights_key, key = jax.random.split(jax.random.key(config.seed))
-        plan = make_plan(config, *target.shape, platform=platform)
-        devices = sharing_devices(plan, self._device)
-        if len(devices) > 1:
-            plan = dataclasses.replace(
-                plan, pixel_axis=AXIS, tile_pixels=SHARED_TILE_PIXELS
-            )
-        self._plan = plan
-        mesh = Mesh(np.array(devices), (AXIS,))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._by_pixels = NamedSharding(mesh, PartitionSpec(AXIS))
+        weights_key, self._key = jax.random.split(jax.random.key(config.seed))
+        self._plan = make_plan(config, *target.shape, platform=platform)
         # XLA compiles the chunk on one core while this thread draws the weights.
-        self._chunk = _in_background(self._compile_chunk, target.shape, key)
-        draw = jax.jit(plan.model.init, compiler_options=QUICK_COMPILE)
+        self._chunk = _in_background(self._compile_chunk, target.shape)
+        draw = jax.jit(self._plan.model.init, compiler_options=QUICK_COMPILE)
         # What is put on a device stays there, and takes the computation along.
         variables = jax.device_put(draw(weights_key), self._device)
+        self._constants = variables["constants"]
+        self._state = jax.jit(init_state, static_argnums=0)(self._plan, variables)
         self._target = target
         self._data: TrainData | None = None
         self._schedule = make_schedule(config)
-        state = jax.jit(init_state, static_argnums=0)(plan, variables)
-        self._take_up(state, variables["constants"], key)
-
-    def _take_up(self, *leaves: Any) -> None:
-        """State, constants and key, put on every device."""
-        put = jax.device_put(leaves, self._everywhere)
-        self._state, self._constants, self._key = put
 
     @property
     def device(self) -> str:
@@ -116,48 +74,26 @@ class JaxTrainer:
 
     def compile(self) -> None:
         """Compile the train chunk and the render chunk; put the data on the device."""
-        self._data = self._make_data()
+        self._data = make_data(self._plan, self._variables, self._target)
         self.predict()
         self._chunk.result()
 
-    def _make_data(self) -> TrainData:
-        data = make_data(self._plan, self._variables, self._target)
-        return jax.device_put(data, self._shardings)
-
-    @property
-    def _shardings(self) -> Any:
-        """Of the data: pixels are shared; the CNN's grid stays whole."""
-        shared = self._by_pixels if self._plan.pixel_axis else self._everywhere
-        return TrainData(shared, shared, self._everywhere)  # pyright: ignore
-
-    def _compile_chunk(self, shape: tuple[int, ...], key: Any) -> jax.stages.Compiled:
+    def _compile_chunk(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
         """The train chunk for a target of this shape, from shapes alone."""
-        plan = self._plan
-        variables = jax.eval_shape(plan.model.init, key)
+        plan, on_device = self._plan, SingleDeviceSharding(self._device)
+        variables = jax.eval_shape(plan.model.init, self._key)
         state = jax.eval_shape(functools.partial(init_state, plan), variables)
         target = jax.ShapeDtypeStruct(shape, jnp.float32)
         data = jax.eval_shape(functools.partial(make_data, plan), variables, target)
-        chunk = functools.partial(train_chunk, plan)
-        if plan.pixel_axis:
-            pixels = PartitionSpec(AXIS)
-            parts: Any = TrainData(pixels, pixels, PartitionSpec())  # pyright: ignore
-            whole = PartitionSpec()
-            chunk = jax.shard_map(
-                chunk,
-                mesh=self._everywhere.mesh,
-                in_specs=(whole, whole, parts, whole, whole),
-                out_specs=whole,
-                check_vma=False,
-            )
-        everywhere = self._everywhere
-        jitted = jax.jit(
-            chunk,
-            donate_argnums=0,
-            in_shardings=(everywhere, everywhere, self._shardings, everywhere, None),
-            out_shardings=everywhere,
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=on_device
+            ),
+            state,
         )
-        arguments = (state, variables["constants"], data, key, jnp.int32(0))
-        return jitted.lower(*arguments).compile()
+        chunk = jax.jit(train_chunk, static_argnums=0, donate_argnums=1)
+        arguments = (state, variables["constants"], data, self._key, 0)
+        return chunk.lower(plan, *arguments).compile()
 
     def advance(self, num_steps: int) -> Float[np.ndarray, " steps"]:
         """Take steps; returns the loss before each."""
@@ -185,11 +121,12 @@ class JaxTrainer:
     def load_state(self, tensors: dict[str, np.ndarray]) -> None:
         """Take up what `state` gave; CheckpointError names a leaf that differs."""
         checkpoint = unflatten_like(self._checkpoint, tensors)
-        key = jax.random.wrap_key_data(checkpoint["key"])
-        self._take_up(checkpoint["state"], checkpoint["constants"], key)
+        checkpoint = jax.device_put(checkpoint, self._device)
+        self._constants, self._state = checkpoint["constants"], checkpoint["state"]
+        self._key = jax.random.wrap_key_data(checkpoint["key"])
         if self._data is not None:
             # Its features are those of the frequencies before.
-            self._data = self._make_data()
+            self._data = make_data(self._plan, self._variables, self._target)
 
     @property
     def _checkpoint(self) -> dict[str, Any]:
@@ -198,6 +135,4 @@ class JaxTrainer:
 
     @property
     def _variables(self) -> Variables:
-        """What the first device has of parameters and constants, which is all."""
-        variables = {"params": self._state.params, "constants": self._constants}
-        return jax.tree.map(lambda leaf: leaf.addressable_data(0), variables)
+        return {"params": self._state.params, "constants": self._constants}

@@ -62,7 +62,6 @@ class TrainPlan:
     batch_size: int | None  # None: every trained pixel at every step
     keep_features: bool  # inputs are features computed once, not coordinates
     tile_pixels: int
-    pixel_axis: str | None = None  # of a mesh whose devices share the pixels
 
     def loss(
         self, params: Any, constants: Any, inputs: Any, targets: Array
@@ -225,8 +224,7 @@ def _over_tiles(
     """Loss and gradient over all pixels, summed tile by tile.
 
     The activations of a tile stay in the processor's cache, which makes a step
-    faster, and memory for them stops growing with the picture. Devices that share
-    the pixels have equally many each.
+    faster, and memory for them stops growing with the picture.
     """
     pixels = len(data.targets)
     tile = min(plan.tile_pixels, pixels)
@@ -246,7 +244,7 @@ def _over_tiles(
     total = jax.lax.fori_loop(0, pixels // tile, add_tile, zero)
     if rest := pixels % tile:
         total = jax.tree.map(jnp.add, total, share(pixels - rest, rest))
-    return jax.lax.pmean(total, plan.pixel_axis) if plan.pixel_axis else total
+    return total
 
 
 def train_chunk(

@@ -1,14 +1,19 @@
 """Many runs by one command: what is shared, kept, skipped and refused."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT, run_script
 from PIL import Image
 
 from jax_inr import batch
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError
+from jax_inr.errors import ConfigError, OutputError
 from jax_inr.images import load_image
 
 SMALL = ("--device", "cpu", "--hidden-features", 8, "--num-frequencies", 4)
@@ -18,7 +23,7 @@ CONFIG = Config(steps=3, hidden_features=(8,), num_frequencies=4)
 
 def save(path, height=12, width=17, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path, "PNG")
     return path
 
 
@@ -66,6 +71,37 @@ def test_names_of_equal_files_are_told_apart():
     ]
 
 
+def test_no_name_is_another_folder_or_a_file_of_the_overview():
+    paths = ["...png", "..png", "summary.json.png", "sweep.png.jpg", "config.json.png"]
+    names = batch.name_pictures([*paths, "a/.jax_inr.lock.png"])
+    assert not {*names} & {"summary.json", "sweep.png", "config.json", ".", ".."}
+    assert len({*names}) == len(names) and not any(n.startswith(".") for n in names)
+
+
+def test_points_of_a_sweep_have_names_of_their_own():
+    sweep: dict = {"seed": [10**6, 10**6 + 1], "sigma": [3.0, 0.1 + 0.2]}
+    assert list(batch.configs_of(CONFIG, sweep)) == [
+        "seed=1e+06,sigma=3",
+        "seed=1e+06,sigma=0.30000000000000004",
+        "seed=1000001,sigma=3",
+        "seed=1000001,sigma=0.30000000000000004",
+    ]
+
+
+def test_a_finished_run_of_another_picture_is_not_this_one(tmp_path):
+    folder = tmp_path / "out" / "a"
+    folder.mkdir(parents=True)
+    old, new = (load_image(save(tmp_path / f"{i}.png", seed=i)) for i in (0, 1))
+    summary = {"psnr_db": 20.0, "image": {"sha256": old.sha256}}
+    (folder / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    files, found = batch.open_run(folder, batch.Run("a", old, CONFIG), False)
+    files.close()
+    assert found == summary
+    with pytest.raises(OutputError, match="is of another picture"):
+        batch.open_run(folder, batch.Run("a", new, CONFIG), False)
+
+
 def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):
     wide = load_image(save(tmp_path / "wide.png"))
     tall = load_image(save(tmp_path / "tall.png", 17, 12))
@@ -84,8 +120,6 @@ def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """The command on three good pictures of two shapes and a bad one."""
-    from conftest import run_script
-
     folder = tmp_path_factory.mktemp("many")
     names = [save(folder / "a.png"), save(folder / "b.png", seed=1)]
     names += [save(folder / "c.png", 9, 11), folder / "bad.png", folder / "none.png"]
@@ -123,8 +157,6 @@ def test_good_pictures_are_fitted_and_bad_ones_named(fitted):
 
 
 def test_finished_runs_are_not_done_again(fitted):
-    from conftest import run_script
-
     folder, words, _ = fitted
     (folder / "bad.png").write_bytes((folder / "b.png").read_bytes())
     stamps = {
@@ -157,3 +189,97 @@ def test_what_goes_with_one_fit_alone_is_refused(fit_py, tmp_path):
         result = fit_py(*QUICK, "--sweep", "seed=0,1", *extra, cwd=tmp_path)
         assert result.returncode == 2
         assert word in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def contents(folder):
+    """Every file under a folder, but for the locks of whoever is at work."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {p: p.read_bytes() for p in paths if p.name != ".jax_inr.lock"}
+
+
+def test_a_run_in_the_way_is_one_failure_and_nothing_of_it_is_trained(
+    fitted, fit_py, tmp_path
+):
+    """A killed run is done again; foreign, damaged, locked ones stay as they are."""
+    from jax_inr.runs import RunFolder
+
+    shutil.copytree(fitted[0] / "out", tmp_path / "out")
+    for name in "abcdef":
+        source = "a" if name in "def" else name
+        shutil.copy(fitted[0] / f"{source}.png", tmp_path / f"{name}.png")
+        if source != name:
+            shutil.copytree(tmp_path / "out" / "a", tmp_path / "out" / name)
+    words = [f"{name}.png" for name in "abcdef"]
+    out = tmp_path / "out"
+    (out / "b" / "summary.json").unlink()  # killed while it was written
+    (out / "b" / "metrics.jsonl").write_bytes(b"")
+    (out / "c" / "config.json").write_text("{")
+    for path in contents(out / "d"):
+        path.unlink()
+    (out / "d" / "thesis.tex").write_text("mine")
+    (out / "f" / "summary.json").unlink()  # one that could be resumed
+    (out / "f" / "checkpoints").mkdir()
+    before = {name: contents(out / name) for name in "acdef"}
+    with RunFolder.reopen(out / "e"):
+        again = fit_py(*words, *QUICK, "--out", "out", cwd=tmp_path)
+    lines = again.stderr.splitlines()
+    assert again.returncode == 4 and len(lines) == 4, again.stderr
+    for name, reason in zip(
+        "cdef", ("config.json", "not empty", "locked by pid", "not empty"), strict=True
+    ):
+        (line,) = [line for line in lines if line.startswith(f"error: {name}: ")]
+        assert reason in line
+    assert {name: contents(out / name) for name in "acdef"} == before
+    whole = json.loads((out / "summary.json").read_text())
+    assert list(whole["runs"]) == ["a", "b"] and [*whole["failed"]] == [*"cdef"]
+    assert json.loads((out / "b" / "summary.json").read_text()) == whole["runs"]["b"]
+    assert (out / "b" / "metrics.jsonl").read_bytes()
+
+
+# The last of all fits is one whose state is not finite.
+POISON = """
+import sys
+from jax_inr import cli, many
+finite = many._finite
+many._finite = lambda state: finite(state).at[5].set(False)
+sys.exit(cli.main(["fit", *sys.argv[1:]]))
+"""
+
+
+def test_a_diverged_fit_has_failed_and_is_done_again(fit_py, tmp_path):
+    """And a worse one is told of; names may be dots, or look like markup."""
+    pictures = ["...png", "summary.json.png", "[red].png"]
+    for seed, name in enumerate(pictures):
+        save(tmp_path / name, seed=seed)
+    words = (*pictures, *SMALL, "--batch-size", 16, "--steps", 20, "--out", "out")
+    words = (*words, "--schedule", "constant", "--warmup-steps", 0)
+    words = (*words, "--sweep", "learning-rate=1e6,0.1")
+    result = subprocess.run(
+        [sys.executable, "-c", POISON, *map(str, words)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = result.stderr.splitlines()
+    assert result.returncode == 5, result.stderr
+    bad = "[red]/learning_rate=0.1"
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert f"{bad}: the fit diverged" in lines[-1] and "0.01" in lines[-1]
+    assert any("learning_rate=1e+06: the fit is worse" in line for line in lines)
+    assert bad.replace("0.1", "1e+06") in result.stdout
+    out = tmp_path / "out"
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, "out"}
+    assert not (out / bad / "summary.json").exists()
+    whole = json.loads((out / "summary.json").read_text())
+    assert len(whole["runs"]) == 5 and list(whole["failed"]) == [bad]
+
+    # What JSON cannot say is a number again, in the table and the figure.
+    kept = out / "summary.json-2" / "learning_rate=0.1" / "summary.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "psnr_db": "inf"}))
+    before = kept.read_bytes()
+    again = fit_py(*words, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert kept.read_bytes() == before and (out / bad / "summary.json").exists()
+    assert " inf " in again.stdout and bad in again.stdout

@@ -304,6 +304,28 @@ def test_a_folder_that_cannot_be(out, fit_py, tmp_path, no_jax):
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
+def test_several_pictures_have_no_place(tmp_path, no_jax):
+    """Said once and before any work; a single run's folder keeps its summary."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "summary.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    reasons = {
+        "file": "File exists",
+        "/proc/run": "cannot write /proc/run",
+        "run": "holds a single run",
+    }
+    words = ["a.png", "b.png", "--overwrite", "--out"]
+    answers = many([[*words, out] for out in reasons], tmp_path, no_jax)
+    for reason, (code, err) in zip(reasons.values(), answers, strict=True):
+        assert code == 6 and err.startswith("error: ") and reason in err, err
+        assert err.count("\n") == 1, err
+    assert names(tmp_path / "run") == {"config.json", "summary.json"}
+    assert names(tmp_path) == {"a.png", "b.png", "file", "run"}
+
+
 def test_a_folder_of_something_else(fit_py, tmp_path, no_jax):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
@@ -352,6 +374,33 @@ def test_a_config_that_is_no_file(path, fit_py, tmp_path, no_jax):
     assert "cannot read" in line and path in line
 
 
+def test_numbers_outside_their_range(tmp_path, no_jax):
+    """By an option and by a config: the field and its range are named."""
+    numbers = {
+        "steps": (0, -1, 10**18),
+        "learning_rate": (-1, 0, 1e999),
+        "sigma": (-1, 1e999),
+        "batch_size": (0, -1),
+        "hidden_features": ([0], [10**9]),
+        "eval_every": (0,),
+    }
+    commands, fields = [], []
+    for name, values in numbers.items():
+        for value in values:
+            only = value[0] if isinstance(value, list) else value
+            file = f"{len(fields)}.json"
+            (tmp_path / file).write_text(json.dumps({name: value}))
+            commands += [[f"--{name.replace('_', '-')}={only}"], ["--config", file]]
+            fields += [name, name]
+    before = names(tmp_path)
+    answers = many(commands, tmp_path, no_jax)
+    for name, words, (code, err) in zip(fields, commands, answers, strict=True):
+        assert code == 2 and err.count("\n") == 1, (words, err)
+        # JSON has no infinity, which is said before its range.
+        assert (name in err and "must lie in" in err) or "Infinity" in err, (words, err)
+    assert names(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
@@ -395,6 +444,13 @@ def test_a_limit_on_the_address_space_counts(tmp_path, no_jax):
     line = said(end(process), 7)
     assert "memory" in line
     assert not names(tmp_path) - {"runs"}
+
+
+def test_a_platform_that_is_absent(fit_py, tmp_path):
+    words = (*QUICK[2:], "--out", "run")
+    environment = {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    said(fit_py(*words, cwd=tmp_path, env=environment), 7)
+    assert not names(tmp_path)
 
 
 @pytest.mark.parametrize("module", ["jax", "flax", "matplotlib"])
@@ -551,6 +607,28 @@ def test_the_older_checkpoint_takes_over(run, copy, fit_py, tmp_path):
     assert not list(copy.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("length", [0, 8, -1])
+def test_a_checkpoint_cut_short_gives_way_to_the_older(length, copy):
+    newest = checkpoints(copy)[-1]
+    newest.write_bytes(newest.read_bytes()[:length])
+    with RunFolder.reopen(copy) as folder:
+        _, header, (notice,) = folder.load_checkpoint()
+    assert header["step"] == 5
+    assert newest.name in notice and "using step_000000005" in notice
+
+
+def test_a_finished_run_is_left_alone_whatever_its_name(run, fit_py, tmp_path):
+    """The name would be an error of markup; a new run there is refused."""
+    place = tmp_path / "a[" / "x]"
+    shutil.copytree(run, place)
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    result = fit_py("--resume", "a[/x]", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("a[/x] is finished")
+    assert "not empty" in said(fit_py("--out", "a[/x]", cwd=tmp_path), 6)
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
+
+
 def test_a_checkpoint_of_another_run(copy, fit_py, tmp_path, no_jax):
     """Of another picture, or of another network: what differs is named."""
     picture = copy / "checkpoints" / "picture.safetensors"
@@ -633,7 +711,7 @@ def test_a_reader_that_goes_and_a_full_stdout_lose_nothing(run, tmp_path):
 
 @pytest.mark.parametrize("words", [("--help",), ("nope.png",)])
 def test_no_traceback_where_nothing_can_be_printed(words, tmp_path):
-    for close in ("| true", "> /dev/full", ">&-"):
+    for close in ("| true", "> /dev/full", ">&-", "2> /dev/full"):
         line = f"{sys.executable} {SCRIPT} {' '.join(words)} {close}"
         result = subprocess.run(
             ["bash", "-c", line],
@@ -643,6 +721,8 @@ def test_no_traceback_where_nothing_can_be_printed(words, tmp_path):
             check=False,
         )
         assert "Traceback" not in result.stderr and "Exception" not in result.stderr
+        if words == ("nope.png",) and "|" not in close:
+            assert result.returncode == 3
 
 
 def test_a_strange_environment_changes_nothing(run, tmp_path):
@@ -905,6 +985,10 @@ def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
     compiling(tmp_path / "run", process)
     process.send_signal(number)
+    if number == signal.SIGHUP:
+        for _ in range(3):  # a closing terminal sends two
+            time.sleep(0.05)
+            process.send_signal(number)
     assert number.name in said(end(process), 128 + number)
     assert [path.stem for path in checkpoints(tmp_path / "run")] == ["step_000000000"]
     with RunFolder.reopen(tmp_path / "run") as folder:
@@ -947,9 +1031,11 @@ def test_a_second_signal_ends_compiled_code_that_hears_none():
     )
     assert "in" in started(process)
     time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    # A second SIGHUP is not heard, and another signal after it is.
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+        assert process.poll() is None
+        process.send_signal(number)
+        time.sleep(0.05)
     assert process.communicate()[0] == ""
     assert process.returncode == 128 + signal.SIGTERM
 
@@ -988,9 +1074,23 @@ def test_a_signal_inside_a_save_lets_it_end(number, event, tmp_path):
     process.send_signal(number)
     assert number.name in said(end(process), 128 + number)
     with RunFolder.reopen(tmp_path / "run") as folder:
-        assert not folder.load_checkpoint()[2]
+        _, header, notices = folder.load_checkpoint()
+    assert header["step"] > 0 and not notices
     assert len(checkpoints(tmp_path / "run")) == 2
     assert load_image(tmp_path / "run" / "reconstruction.png").image.shape == (8, 8, 3)
+
+
+def test_a_second_signal_inside_a_save_leaves_the_checkpoints_before(tmp_path):
+    process = held("os.rename", 4, *ENDLESS, "--out", "run", cwd=tmp_path)
+    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "run")}
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT)
+    with RunFolder.reopen(tmp_path / "run") as folder:
+        _, header, notices = folder.load_checkpoint()
+    assert header["step"] > 0 and not notices
+    assert {path: path.read_bytes() for path in before} == before
 
 
 LONG = (*SMALL, *CONSTANT, "--size", 12, "--batch-size", 16, "--eval-every", 20)

@@ -16,6 +16,7 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.field import ImageField
+from jax_inr.files import shown
 from jax_inr.networks import make_model
 from jax_inr.tensors import flatten
 
@@ -81,10 +82,11 @@ def test_the_file_holds_the_tensors_of_the_contract(tmp_path):
 def test_a_wrong_shape_names_file_leaf_and_both_shapes(tmp_path):
     name = "params/dense_1/kernel"
     tensors = {**flatten(field_of(MLP).variables), name: np.zeros((12, 16), np.float32)}
-    path = rewritten(tmp_path / "a.safetensors", lambda header: None, tensors)
+    path = rewritten(tmp_path / "a\nb.safetensors", lambda header: None, tensors)
     with pytest.raises(CheckpointError) as caught:
         ImageField.load(path)
-    for word in (str(path), name, "[12, 16]", "[16, 12]"):
+    assert str(caught.value).isprintable()  # one line, whatever the path is
+    for word in (shown(path), name, "[12, 16]", "[16, 12]"):
         assert word in str(caught.value)
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from png_reference import decode_png
 
 from jax_inr import images
-from jax_inr.errors import ConfigError, ImageError, OutputError
+from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
 from jax_inr.images import encode_png, load_image, sample_image, save_image, to_uint8
 
 RNG = np.random.default_rng(0)
@@ -263,7 +263,7 @@ def test_a_path_may_be_text_and_relative(png, monkeypatch):
     [
         *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
         *(OverflowError, RecursionError, UserWarning, AssertionError, struct.error),
-        *(zlib.error, MemoryError, Image.DecompressionBombError),
+        *(zlib.error, Image.DecompressionBombError),
     ],
 )
 def test_whatever_pillow_raises_is_one_line(png, monkeypatch, kind):
@@ -271,8 +271,18 @@ def test_whatever_pillow_raises_is_one_line(png, monkeypatch, kind):
         raise kind("two\nlines")
 
     monkeypatch.setattr(images, "decode", hostile)
-    large = kind in (MemoryError, Image.DecompressionBombError)
+    large = kind is Image.DecompressionBombError
     refusal(png, "too many pixels" if large else "damaged")
+
+
+def test_a_picture_that_memory_does_not_hold_is_no_bad_picture(png, monkeypatch):
+    def hungry(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "decode", hungry)
+    with pytest.raises(DeviceError, match="out of memory") as caught:
+        load_image(png)
+    assert str(png) in str(caught.value) and caught.value.exit_code == 7
 
 
 def bomb(kind: str, side: int) -> bytes:
