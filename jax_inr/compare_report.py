@@ -161,7 +161,9 @@ def markdown(summary: Json, about: Json, task: Task) -> str:
         "even rows and columns, a quarter of the pixels; 4 dense layers, 256 wide, "
         "sigmoid; 256 frequencies, one B for all; Glorot normal weights; Adam, "
         f"{task.steps} steps, rate 1e-3, but {rate:g} for none and basic; positional "
-        f"up to 2^{octaves:g} - 1 cycles, Gaussian of deviation {sigma:g}.{budget}",
+        f"up to 2^{octaves:g} - 1 cycles, Gaussian of deviation {sigma:g}, for "
+        "512x512 pixels; pictures of another size get as many cycles a pixel."
+        f"{budget}",
         "",
         "PSNR in dB, mean over pictures: *test* on odd rows and columns, as in the "
         "paper; *held out* on all that is not trained on; *trained* on the quarter. "
