@@ -223,13 +223,14 @@ def fit_all(
                 on_notice(f"{held[index][0].name}: {text}")
 
             try:
-                fits = fit_many(
-                    [run.picture for run, _ in held],
-                    [run.config for run, _ in held],
-                    device=device,
-                    on_progress=on_progress,
-                    on_notice=notice,
-                )
+                with memory.memory_errors():
+                    fits = fit_many(
+                        [run.picture for run, _ in held],
+                        [run.config for run, _ in held],
+                        device=device,
+                        on_progress=on_progress,
+                        on_notice=notice,
+                    )
             except JaxInrError as error:
                 failures += [Failure(run.name, error) for run, _ in held]
                 continue

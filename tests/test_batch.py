@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
-from jax_inr import batch
+from jax_inr import batch, many
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, OutputError
+from jax_inr.errors import ConfigError, DeviceError, OutputError
 from jax_inr.images import load_image
 
 SMALL = ("--device", "cpu", "--hidden-features", 8, "--num-frequencies", 4)
@@ -100,6 +100,25 @@ def test_a_finished_run_of_another_picture_is_not_this_one(tmp_path):
     assert found == summary
     with pytest.raises(OutputError, match="is of another picture"):
         batch.open_run(folder, batch.Run("a", new, CONFIG), False)
+
+
+def test_memory_that_ends_stops_no_other_group(tmp_path, monkeypatch):
+    real = many.fit_many
+
+    def scarce(pictures, configs, **how):
+        if len(pictures[0].image) == 17:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return real(pictures, configs, **how)
+
+    monkeypatch.setattr(many, "fit_many", scarce)
+    paths = (save(tmp_path / "tall.png", 17, 12), save(tmp_path / "wide.png"))
+    runs = [
+        batch.Run(path.stem, load_image(path), CONFIG.replace(steps=2))
+        for path in paths
+    ]
+    summaries, (failure,) = batch.fit_all(runs, tmp_path / "out")
+    assert list(summaries) == ["wide"]
+    assert failure.name == "tall" and isinstance(failure.error, DeviceError)
 
 
 def test_runs_share_a_program_by_shape_and_by_what_may_vary(tmp_path):

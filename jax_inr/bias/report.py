@@ -151,10 +151,10 @@ def write_kernels(section: Json) -> str:
         + f"\n\nWhat {steps} steps take from each component of the residual, as a "
         "share of its start, measured against predicted. While the network learns, its "
         "kernel changes, and the small components feel it: of those the prediction "
-        "holds at a vanishing step, and no longer later. 5 % of a component's start "
-        f"are little to ask where nearly nothing is lost. {steps} steps are the "
-        "horizon because after 512 the worst component was 7.8 % of its start off.\n\n"
-        + _rows(*_decays(section))
+        "holds at a vanishing step, and no longer later. "
+        f"{verdicts.DECAY:.0%} of a component's start are little to ask where nearly "
+        f"nothing is lost. {steps} steps are the horizon because after twice as many "
+        "the worst component was further off than that.\n\n" + _rows(*_decays(section))
     )
 
 
@@ -188,7 +188,9 @@ def write_spectra(section: Json) -> str:
         )
     return (
         "Each network fits the picture, and after 1, 2, 4, 8, … steps the spectrum of "
-        "what is missing is taken.\n\n" + _rows(*rows)
+        "what is missing is taken. Adam's rate for the CNN falls with its width: at "
+        "the rate of the others the widest ended below the mean colour.\n\n"
+        + _rows(*rows)
     )
 
 
@@ -309,8 +311,9 @@ def write_sharing(section: Json) -> str:
         "same encoding and together with as many parameters as the one network that "
         "is shared by all pixels. They learn the pixels of even row and column, a "
         f"quarter, for {one['steps']} steps; the pixels of odd row and column are "
-        "never seen. σ = 4 was added after σ = 10, at which tiles of their own came "
-        "out ahead in trials.\n\n" + _rows(*rows)
+        f"never seen. σ = {one['sigmas'][0]:g} was added after σ = "
+        f"{one['sigmas'][-1]:g}, at which tiles of their own came out ahead in "
+        "trials.\n\n" + _rows(*rows)
     )
 
 
