@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from jax_inr.encodings import gaussian_frequencies as gaussian_frequencies
     from jax_inr.field import ImageField as ImageField
     from jax_inr.fitting import fit as fit
-    from jax_inr.images import load_image as load_image
-    from jax_inr.images import sample_image as sample_image
-    from jax_inr.images import save_image as save_image
+    from jax_inr.io.images import load_image as load_image
+    from jax_inr.io.images import sample_image as sample_image
+    from jax_inr.io.images import save_image as save_image
     from jax_inr.many import fit_many as fit_many
     from jax_inr.metrics import psnr as psnr
     from jax_inr.metrics import ssim as ssim
@@ -32,13 +32,13 @@ _HOME = {
     "fit_many": "many",
     "fourier_features": "encodings",
     "gaussian_frequencies": "encodings",
-    "load_image": "images",
+    "load_image": "io.images",
     "make_model": "networks",
     "pixel_grid": "coordinates",
     "preset": "presets",
     "psnr": "metrics",
-    "sample_image": "images",
-    "save_image": "images",
+    "sample_image": "io.images",
+    "save_image": "io.images",
     "ssim": "metrics",
 }
 __all__ = [*_HOME, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

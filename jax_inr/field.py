@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_inr import derivatives, files
+from jax_inr import derivatives
 from jax_inr.config import Config
 from jax_inr.coordinates import FULL, Window, check_view
 from jax_inr.derivatives import Derivative, check_derivative
 from jax_inr.errors import CheckpointError, ConfigError
+from jax_inr.io import files
 from jax_inr.networks import Model, Variables, make_model
 from jax_inr.rendering import assemble, derivative_chunk, render_bands
 from jax_inr.tensors import flatten, unflatten_like
@@ -174,7 +175,7 @@ class ImageField:
             OutputError: the file cannot be written; an older one is left as it was.
         """
         # Imported late: who only renders does without Pillow.
-        from jax_inr.webpage import to_html
+        from jax_inr.draw.page import to_html
 
         title = os.path.splitext(os.path.basename(path))[0] if title is None else title
         page = to_html(self, title, image).encode("utf-8", "backslashreplace")

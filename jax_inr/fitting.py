@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from jax_inr import film, memory, reports
+from jax_inr import cost
+from jax_inr.cli.signals import SignalGuard
 from jax_inr.config import Config
+from jax_inr.draw import film
 from jax_inr.errors import (
     CheckpointError,
     ConfigError,
     ImageError,
     Interrupted,
 )
-from jax_inr.files import shown
-from jax_inr.images import Picture
+from jax_inr.io import summaries
+from jax_inr.io.files import shown
+from jax_inr.io.images import Picture
+from jax_inr.io.runs import RunFolder
 from jax_inr.loop import Outcome, Position, Progress, Trainer, run, worse_notice
 from jax_inr.presets import preset
-from jax_inr.runs import RunFolder
-from jax_inr.signals import SignalGuard
 
 if TYPE_CHECKING:
     from jax_inr.field import ImageField
@@ -157,7 +159,7 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
     tensors, header, notices = folder.load_checkpoint()
     picture, where = folder.load_picture(), shown(folder.path)
     backend, then = header.get("backend"), header.get("versions")
-    known = tuple(reports.PACKAGES)
+    known = tuple(summaries.PACKAGES)
     if backend not in known:
         raise CheckpointError(
             f"{where}: the checkpoint is of the back end {repr(backend)[:40]}; "
@@ -176,7 +178,7 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
         raise CheckpointError(
             f"{where}: the picture is not the one the checkpoint was made on"
         )
-    now = reports.versions(backend)
+    now = summaries.versions(backend)
     changed = [
         f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
     ]
@@ -225,17 +227,17 @@ def _fit(
     image = picture.image
     height, width, channels = image.shape
     target = image * np.float32(255 / config.rgb_max)
-    needed = memory.fit_bytes(config, height, width, channels, backend)
-    memory.check(needed, how.get("max_memory_bytes"))
+    needed = cost.fit_bytes(config, height, width, channels, backend)
+    cost.check(needed, how.get("max_memory_bytes"))
     about = {"config": config.to_dict(), "backend": backend}
-    versions = reports.versions(backend)
+    versions = summaries.versions(backend)
     position = Position()
     if how.get("film") and folder is None:
         raise ConfigError("a film is kept in a run's folder", "name it with out")
     films = folder is not None and bool(how.get("film"))
     if folder is not None and checkpoint is not None:
         films = films or bool(folder.list_frames())
-    with SignalGuard() as guard, memory.memory_errors():
+    with SignalGuard() as guard, cost.memory_errors():
         trainer = make_trainer(backend, config, target, how.get("device", "auto"))
         if folder is not None and checkpoint is not None:
             try:
@@ -275,7 +277,7 @@ def _fit(
 
         def on_frame(step: int, prediction: np.ndarray) -> None:
             if folder is not None:
-                shown = reports.to_white(prediction, config.rgb_max)
+                shown = summaries.to_white(prediction, config.rgb_max)
                 folder.save_frame(step, film.encode_frame(step, shown, image))
 
         outcome = run(
@@ -309,13 +311,13 @@ def _fit(
         )
         if folder is not None:
             folder.save_field(tensors, header)
-            reports.write_reconstruction(folder, outcome.prediction, config)
+            summaries.write_reconstruction(folder, outcome.prediction, config)
             if not outcome.interrupted:
-                reports.write_figures(
+                summaries.write_figures(
                     folder, outcome.prediction, picture, config, tensors, step
                 )
                 if films:
-                    reports.write_film(folder, picture, config, step)
+                    summaries.write_film(folder, picture, config, step)
         summary["seconds"]["total"] = time.perf_counter() - start
         if folder is not None and not outcome.interrupted:
             folder.write_json("summary.json", summary)
@@ -340,16 +342,16 @@ def summarise(
     """What summary.json says of a fit."""
     height, width, _ = picture.image.shape
     return {
-        **reports.quality(prediction, picture.image, config.rgb_max),
-        **reports.split_quality(prediction, picture.image, config),
+        **summaries.quality(prediction, picture.image, config.rgb_max),
+        **summaries.split_quality(prediction, picture.image, config),
         "steps": step,
-        **reports.sizes(tensors, height, width),
+        **summaries.sizes(tensors, height, width),
         "seconds": seconds,
         "backend": backend,
         "preset": config.preset,
         "device": device,
         "matmul_precision": config.matmul_precision,
-        "versions": reports.versions(backend),
+        "versions": summaries.versions(backend),
         "seed": config.seed,
         "image": {
             "path": picture.path,

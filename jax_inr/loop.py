@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jax_inr.cli.signals import SignalGuard
 from jax_inr.config import Config
+from jax_inr.draw.film import next_frame
 from jax_inr.errors import DivergedError
-from jax_inr.film import next_frame
 from jax_inr.metrics import psnr_from_mse
-from jax_inr.signals import SignalGuard
 from jax_inr.splits import train_index
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about

@@ -16,12 +16,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jax_inr import devices, memory
+from jax_inr import cost, machine
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.fitting import Fit, checked_picture, summarise
-from jax_inr.images import Picture
+from jax_inr.io.images import Picture
 from jax_inr.loop import (
     CHUNK_SECONDS,
     MAX_CHUNK_STEPS,
@@ -85,8 +85,8 @@ def fit_many(
     checked, configs = _paired(checked, configs)
     _check_alike(checked, configs)
     base, image = configs[0], checked[0].image
-    memory.check(fits_bytes(configs, image.shape), None)
-    fits = _Fits(checked, configs, devices.select(device).platform)
+    cost.check(fits_bytes(configs, image.shape), None)
+    fits = _Fits(checked, configs, machine.select(device).platform)
     fits.compile()
     compile_seconds = time.perf_counter() - start
     logs = [Log(config, Position()) for config in configs]
@@ -135,10 +135,10 @@ def fits_bytes(configs: list[Config], shape: tuple[int, ...]) -> int:
     """Bytes of all fits together; those of one B keep its features once."""
     height, width, channels = shape
     base = configs[0]
-    one = memory.fit_bytes(base, height, width, channels)
+    one = cost.fit_bytes(base, height, width, channels)
     features = 4 * num_trained(base, height, width) * base.num_features
     if len({(config.seed, config.sigma) for config in configs}) > 1 or (
-        features > memory.MAX_FEATURE_BYTES
+        features > cost.MAX_FEATURE_BYTES
     ):
         features = 0
     return len(configs) * (one - features) + features
@@ -202,7 +202,7 @@ class _Fits:
     ) -> None:
         count = len(configs)
         found = jax.devices(platform)[:count]
-        self.device = devices.describe(found[0])
+        self.device = machine.describe(found[0])
         mesh = Mesh(np.array(found), ("fits",))
         padded = [*range(count), *[0] * (-count % len(found))]
         configs = [configs[index] for index in padded]
@@ -221,13 +221,13 @@ class _Fits:
         plan = make_plan(base, *self.shape, platform=platform)
         # The activations in memory at a time are those of all fits on a device.
         tile = plan.tile_pixels * len(found) // len(configs)
-        tile = max(tile, memory.CPU_TILE_PIXELS)
+        tile = max(tile, cost.CPU_TILE_PIXELS)
         plan = dataclasses.replace(plan, tile_pixels=tile)
         # Features of one B serve all fits; those of many B may be too many to keep.
         self._shared = len({(config.seed, config.sigma) for config in configs}) == 1
         pixels = num_trained(base, *self.shape[:2])
         if not self._shared and (
-            4 * pixels * base.num_features * len(configs) > memory.MAX_FEATURE_BYTES
+            4 * pixels * base.num_features * len(configs) > cost.MAX_FEATURE_BYTES
         ):
             plan = dataclasses.replace(plan, keep_features=False)
         self.plan = plan

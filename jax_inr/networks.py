@@ -19,7 +19,7 @@ from jax_inr import encodings
 from jax_inr.activations import finer, gabor, gauss, sine, weight_bound
 from jax_inr.config import GRIDS, Config
 from jax_inr.convolution import conv3x3
-from jax_inr.hash_grid import draw_table, grid_features, lattice_features
+from jax_inr.grids import draw_table, grid_features, lattice_features
 
 Variables = dict[str, Any]
 

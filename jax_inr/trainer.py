@@ -12,8 +12,8 @@ from jax.sharding import SingleDeviceSharding
 from jaxtyping import Float
 
 from jax_inr.config import Config
-from jax_inr.devices import describe, select
 from jax_inr.errors import DeviceError
+from jax_inr.machine import describe, select
 from jax_inr.networks import Variables
 from jax_inr.optimizers import make_schedule
 from jax_inr.rendering import render

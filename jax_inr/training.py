@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
+from jax_inr.cost import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
 from jax_inr.loop import MAX_CHUNK_STEPS
-from jax_inr.memory import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
 from jax_inr.networks import Model, Variables, make_model
 from jax_inr.optimizers import make_optimizer
 from jax_inr.splits import num_trained, train_mask

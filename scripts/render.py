@@ -2,7 +2,7 @@
 
 import sys
 
-from jax_inr.cli import main
+from jax_inr.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["render", *sys.argv[1:]]))

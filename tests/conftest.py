@@ -71,3 +71,12 @@ def run_script(
         check=False,
         **kwargs,
     )
+
+
+def said(result, code: int) -> str:
+    """The one line of an error, checked to be one."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    return lines[0]

@@ -38,12 +38,14 @@ atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["jax_inr", "PIL"]):
     from PIL import Image, ImageCms
 
-    from jax_inr import fitting, options, preset, reports
+    from jax_inr import fitting, preset
+    from jax_inr.cli import options
     from jax_inr.errors import CheckpointError, ConfigError, ImageError, JaxInrError
     from jax_inr.field import ImageField
-    from jax_inr.images import Picture, load_image
+    from jax_inr.io import summaries
+    from jax_inr.io.images import Picture, load_image
+    from jax_inr.io.runs import RunFolder
     from jax_inr.loop import Position
-    from jax_inr.runs import RunFolder
     from jax_inr.trainer import JaxTrainer
 
 # An input that takes more seconds, or more memory, is a finding too.
@@ -189,7 +191,7 @@ def make_target(name: str, folder: Path) -> Target:
         **about,
         "position": dataclasses.asdict(Position()),
         "picture": fitting.identity(picture),
-        "versions": reports.versions("jax"),
+        "versions": summaries.versions("jax"),
     }
     run = folder / "run"
     with RunFolder.create(run) as made:

@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, said
 from PIL import Image
-from test_cli import said
 
-from jax_inr import files
-from jax_inr.images import encode_png, load_image
-from jax_inr.runs import RunFolder
+from jax_inr.io import files
+from jax_inr.io.images import encode_png, load_image
+from jax_inr.io.runs import RunFolder
 
 SCRIPT = str(ROOT / "scripts" / "fit.py")
 SMALL = ("--device", "cpu", "--hidden-features", 8, "--num-frequencies", 4)
@@ -195,7 +194,7 @@ def test_a_bad_picture(name, fit_py, tmp_path, no_jax):
 
 MANY = """
 import contextlib, io, json, sys
-from jax_inr.cli import main
+from jax_inr.cli.main import main
 for words in json.load(sys.stdin):
     with contextlib.redirect_stderr(io.StringIO()) as err:
         code = main(["fit", *words])
@@ -277,7 +276,7 @@ def test_what_is_no_file(path, reason, tmp_path, no_jax):
 def test_a_picture_that_may_not_be_read(tmp_path, no_jax):
     (tmp_path / "locked").mkdir(mode=0o000)
     code = (
-        "import os, sys, jax_inr.cli as c, jax_inr.images\n"
+        "import os, sys, jax_inr.cli.main as c, jax_inr.io.images\n"
         "c.main(['fit', 'nope'])\n"  # imports all that another user may not read
         "if not os.getuid(): os.setuid(65534)\n"
         "sys.exit(c.main(['fit', sys.argv[1]]))"
@@ -867,7 +866,8 @@ def test_pictures_of_every_kind(tmp_path):
 POISON = """
 import sys
 import numpy as np
-from jax_inr import cli, trainer
+from jax_inr import trainer
+from jax_inr.cli import main as cli
 advance = trainer.JaxTrainer.advance
 def poisoned(self, num_steps):
     first = self.step
@@ -1014,7 +1014,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
 
 DEAF = """
 import hashlib
-from jax_inr.signals import SignalGuard
+from jax_inr.cli.signals import SignalGuard
 with SignalGuard():
     print("in", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 3 * 10**7)

@@ -11,12 +11,12 @@ import pytest
 from conftest import draw
 from jax.core import Tracer
 
-from jax_inr import files
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.field import ImageField
-from jax_inr.files import shown
+from jax_inr.io import files
+from jax_inr.io.files import shown
 from jax_inr.networks import make_model
 from jax_inr.tensors import flatten
 

@@ -24,7 +24,7 @@ from jax_inr.errors import (
 )
 from jax_inr.field import ImageField
 from jax_inr.fitting import fit, resume
-from jax_inr.images import Picture, load_image
+from jax_inr.io.images import Picture, load_image
 
 SMALL = Config(
     num_frequencies=8,
@@ -98,7 +98,7 @@ def written(run):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take longer than these fits, and have tests of their own."""
-    monkeypatch.setattr(fitting.reports, "write_figures", lambda *_: None)
+    monkeypatch.setattr(fitting.summaries, "write_figures", lambda *_: None)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def finished(tmp_path_factory, whole_image):
     """One uninterrupted run for each config, with its folder."""
     runs = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.reports, "write_figures", lambda *_: None)
+        patch.setattr(fitting.summaries, "write_figures", lambda *_: None)
         for name, config in CONFIGS.items():
             out = tmp_path_factory.mktemp("runs") / name
             runs[name] = (fit(whole_image, config, out=out), out)
@@ -359,9 +359,9 @@ def test_other_versions_and_damaged_checkpoints_are_told(
     fit(whole_image, SMALL, out=run, save_every_seconds=0.0)
     newest = sorted((run / "checkpoints").glob("step_*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1])
-    now = fitting.reports.versions("jax")
+    now = fitting.summaries.versions("jax")
     monkeypatch.setattr(
-        fitting.reports, "versions", lambda backend: {**now, "jax": "9.9.9"}
+        fitting.summaries, "versions", lambda backend: {**now, "jax": "9.9.9"}
     )
     result = resume(run, on_notice=notices.append)
     assert result.summary["steps"] == 23

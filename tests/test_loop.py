@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from jax_inr import loop
+from jax_inr.cli.signals import HANDLED, SignalGuard
 from jax_inr.config import Config
 from jax_inr.errors import DivergedError
 from jax_inr.loop import Position, run
-from jax_inr.signals import HANDLED, SignalGuard
 
 TARGET = np.full((4, 5, 3), 0.25, np.float32)
 WHOLE = Config(steps=20, eval_every=5)

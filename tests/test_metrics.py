@@ -64,7 +64,7 @@ def test_psnr_8bit_is_of_the_rounded_picture():
 
 
 def test_psnr_8bit_is_the_psnr_of_the_saved_picture():
-    from jax_inr.images import to_uint8
+    from jax_inr.io.images import to_uint8
 
     prediction, target = pair()
     prediction = prediction.astype(np.float32)

@@ -21,14 +21,15 @@ from jax_inr import coordinates, fitting, metrics  # noqa: E402
 from jax_inr import encodings as jax_encodings  # noqa: E402
 from jax_inr.config import Config  # noqa: E402
 from jax_inr.errors import CheckpointError, ConfigError  # noqa: E402
+from jax_inr.experiments.parity import numbers  # noqa: E402
 from jax_inr.field import ImageField  # noqa: E402
-from jax_inr.files import save_tensors  # noqa: E402
-from jax_inr.images import sample_image, to_uint8  # noqa: E402
+from jax_inr.io.files import save_tensors  # noqa: E402
+from jax_inr.io.images import sample_image, to_uint8  # noqa: E402
 from jax_inr.networks import make_model  # noqa: E402
 from jax_inr.presets import preset  # noqa: E402
 from jax_inr.tensors import flatten  # noqa: E402
 from jax_inr.training import init_state, make_data, make_plan, train_chunk  # noqa: E402
-from torch_ref import convert, devices, encodings, parity, training  # noqa: E402
+from torch_ref import convert, devices, encodings, training  # noqa: E402
 from torch_ref import fitting as torch_fitting  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -250,7 +251,7 @@ TOLERANCES = {
 def assert_close(ours, theirs):
     apart = {
         name: deviation.relative
-        for name, deviation in parity.deviations(ours, theirs).items()
+        for name, deviation in numbers.deviations(ours, theirs).items()
         if not deviation.relative <= TOLERANCES[name.partition("/")[0]]  # NaN too
     }
     assert not apart
@@ -260,8 +261,8 @@ def assert_close(ours, theirs):
 def test_outputs_loss_and_every_gradient_agree(network, target):
     config = CONFIGS[network]
     tensors = training.make_trainer(config, target).parameters()
-    ours = parity.jax_numbers(config, tensors, target)
-    theirs = parity.torch_numbers(config, tensors, target)
+    ours = numbers.jax_numbers(config, tensors, target)
+    theirs = numbers.torch_numbers(config, tensors, target)
     assert len(ours) == 3 + 2 * (len(config.hidden_features) + 1)
     assert_close(ours, theirs)
 
@@ -270,11 +271,11 @@ def test_a_transposed_square_kernel_would_be_seen(target):
     """The comparison tells a fault from rounding also where shapes still match."""
     config = CONFIGS["mlp"].replace(hidden_features=(64, 64))
     tensors = training.make_trainer(config, target).parameters()
-    ours = parity.jax_numbers(config, tensors, target)
+    ours = numbers.jax_numbers(config, tensors, target)
     kernel = tensors["params/dense_1/kernel"]
     tensors["params/dense_1/kernel"] = np.ascontiguousarray(kernel.T)
     with pytest.raises(AssertionError, match="gradient/dense_0/bias"):
-        assert_close(ours, parity.torch_numbers(config, tensors, target))
+        assert_close(ours, numbers.torch_numbers(config, tensors, target))
 
 
 # Steps
@@ -293,19 +294,19 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS)
 def test_steps_of_sgd_agree(case, target):
-    trainers = parity.twins(STEPS[case], target)
+    trainers = numbers.twins(STEPS[case], target)
     start = trainers[0].parameters()
     # Of the way a leaf has come: at the first step as the gradients, and then the two
     # ways part. Torch with moved weights comes to 1.7e-3, 1.6e-3, 6.5e-3 from itself.
     tolerances = {1: 5e-3, 10: 1e-2, 100: 5e-2}
-    found = [parity.after_steps(trainer, list(tolerances)) for trainer in trainers]
+    found = [numbers.after_steps(trainer, list(tolerances)) for trainer in trainers]
     for (steps, tolerance), ours, theirs in zip(
         tolerances.items(), *found, strict=True
     ):
         assert ours["losses"].shape == (steps,)
         # Torch with moved weights comes to 2e-5.
         np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
-        for name, (difference, _) in parity.deviations(ours, theirs).items():
+        for name, (difference, _) in numbers.deviations(ours, theirs).items():
             if name != "losses":
                 way = np.abs(ours[name] - start[name]).max()
                 # And two roundings a step of the parameter itself, which add up as a
@@ -413,7 +414,7 @@ def test_shapes_that_differ_are_named_on_both_sides(target):
     header |= {"channels": 3, "step": 0}
     tensors = training.make_trainer(wide, target, "cpu").parameters()
     for load in (
-        lambda: parity.start_from(tensors, config, target, "cpu"),
+        lambda: numbers.start_from(tensors, config, target, "cpu"),
         lambda: ImageField.from_tensors(tensors, header),
     ):
         with pytest.raises(CheckpointError) as error:
@@ -427,7 +428,7 @@ def test_a_network_that_the_other_side_lacks_is_named(target):
     cnn = training.make_trainer(CONFIGS["cnn"], target, "cpu").parameters()
     cnn[convert.FREQUENCIES] = mlp[convert.FREQUENCIES]
     with pytest.raises(CheckpointError, match=r"params/conv_0/.*16\).* none"):
-        parity.start_from(cnn, CONFIGS["mlp"], target, "cpu")
+        numbers.start_from(cnn, CONFIGS["mlp"], target, "cpu")
     table = {"params/grid_0/table": np.zeros((16, 2), np.float32)}
     with pytest.raises(ConfigError, match=r"params/grid_0/table float32 \(16, 2\)"):
         convert.to_torch(mlp | table)

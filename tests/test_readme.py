@@ -6,7 +6,7 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from jax_inr import options
+from jax_inr.cli import options
 from jax_inr.presets import PRESETS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

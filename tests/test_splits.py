@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jax_inr.config import Config
+from jax_inr.cost import fit_bytes
 from jax_inr.errors import ConfigError
 from jax_inr.fitting import fit
-from jax_inr.memory import fit_bytes
 from jax_inr.splits import num_trained, train_mask
 
 ALTERNATE = Config(train_pixels="alternate")

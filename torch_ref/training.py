@@ -165,7 +165,7 @@ class TorchTrainer:
     def predict(self) -> np.ndarray:
         """The picture the current parameters give: (h, w, c) float32 in [0, 1]."""
         # The notebook goes on to (pred * 256).int(), which makes a colour of 1 into
-        # 256: eight bits are left to jax_inr.images.
+        # 256: eight bits are left to jax_inr.io.images.
         with self.computing(), torch.inference_mode():
             self.model.eval()
             return channels_last(self.model(self.features).float()).cpu().numpy()

@@ -1,0 +1,251 @@
+"""One web page that holds a field and evaluates it: a WebGL 2 shader, no server.
+
+`page.html` is the page; here the field becomes the numbers that its shader reads.
+Every network for one pixel is, there, an encoding and a list of dense layers.
+"""
+
+import base64
+import html
+import importlib.resources
+import io
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jax_inr.config import GRIDS
+from jax_inr.encodings import basic_frequencies, positional_frequencies
+from jax_inr.errors import ConfigError, ImageError
+from jax_inr.io.images import to_uint8
+from jax_inr.io.summaries import sizes
+from jax_inr.tensors import flatten
+
+if TYPE_CHECKING:
+    from jax_inr.field import ImageField
+
+# What the page's textures hold: 4 numbers a texel, 4096 texels a row.
+MAX_WIDTH = 4000
+MAX_NUMBERS = 1 << 24
+# Colours that weights of 16 bits may be off by before 32 bits are taken.
+HALF_TOLERANCE = 0.5 / 255
+
+
+class Layer(NamedTuple):
+    """A dense layer of the page: kernel (i, o), bias (o,), what follows it."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    activation: str
+    scales: tuple[float, float] = (1.0, 1.0)
+
+
+def to_html(
+    field: "ImageField", title: str = "field", image: np.ndarray | None = None
+) -> str:
+    """A self-contained page that draws the field at any zoom beside its pixels.
+
+    Args:
+        field: of any network for one pixel.
+        title: of the page.
+        image: (h, w, c) in [0, 1], the picture that was fitted; the field's own
+            pixels where left out.
+
+    Raises:
+        ConfigError: the page cannot evaluate the field; the message says why.
+        ImageError: the picture has another size than the field's.
+    """
+    encoding, layers = program(field)
+    native = field.render()
+    if image is None:
+        image = native
+    if image.shape != native.shape:
+        raise ImageError(
+            f"the picture is {image.shape[0]}x{image.shape[1]}x{image.shape[2]}, but "
+            f"the field was fitted to {field.height}x{field.width}x{field.channels}",
+            "give the picture that was fitted, or none",
+        )
+    halves = _halves_do(field, native)
+    kind = "<f2" if halves else "<f4"
+    grid = _grid(field)
+    # An error of phase is absolute: frequencies keep their digits.
+    arrays = [encoding.astype(kind if grid else "<f4")]
+    for layer in layers:
+        arrays += [layer.kernel.astype(kind), layer.bias.astype(kind)]
+    data = b"".join(array.tobytes() for array in arrays)
+    count = sizes(flatten(field.variables), field.height, field.width)["num_params"]
+    meta = {
+        "title": title,
+        "about": f"{field.height} × {field.width} pixels as a function of {count:,} "
+        f"numbers, {len(data) / 1000:.0f} kB",
+        "height": field.height,
+        "width": field.width,
+        "channels": field.channels,
+        "white": field.config.rgb_max / 255,
+        "halves": halves,
+        "frequencies": encoding.shape[-1],
+        "grid": grid,
+        "layers": [
+            {
+                "inputs": layer.kernel.shape[0],
+                "outputs": layer.kernel.shape[1],
+                "activation": layer.activation,
+                "scales": layer.scales,
+            }
+            for layer in layers
+        ],
+    }
+    parts = {
+        "TITLE": html.escape(title),
+        # In JSON "<" stands in texts alone, where it may be written so.
+        "META": json.dumps(meta).replace("<", "\\u003c"),
+        "WEIGHTS": base64.b64encode(data).decode(),
+        "PICTURE": _data_address(image),
+    }
+    page = importlib.resources.files("jax_inr.draw").joinpath("page.html")
+    text = page.read_text(encoding="utf-8")
+    return re.sub("__([A-Z]+)__", lambda found: parts[found[1]], text)
+
+
+def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
+    """The field as the numbers of its encoding, and dense layers.
+
+    The numbers are the frequencies (2, m), none for plain coordinates; or a grid's
+    tables, one after the other.
+
+    Raises:
+        ConfigError: the network is no such thing, or too large for a texture.
+    """
+    config, tensors = field.config, flatten(field.variables)
+    if config.network == "cnn":
+        raise ConfigError(
+            "the page evaluates one pixel at a time, and the cnn sees a whole grid",
+            "fit another network",
+        )
+    activation = config.activation if config.network == "mlp" else config.network
+    omega_0 = float(tensors.get("constants/omega_0", 1.0))
+    scale_0 = float(tensors.get("constants/scale_0", 1.0))
+    names = [f"params/dense_{i}" for i in range(len(config.hidden_features) + 1)]
+    layers = [
+        Layer(tensors[f"{name}/kernel"], tensors[f"{name}/bias"], activation)
+        for name in names
+    ]
+    if config.network == "wire":
+        layers = [
+            _complex(
+                layer,
+                tensors.get(f"{name}/kernel_imag"),
+                tensors.get(f"{name}/bias_imag"),
+            )
+            for layer, name in zip(layers, names, strict=True)
+        ]
+        # The colour is the real part, the first of each pair.
+        last = layers[-1]
+        layers[-1] = last._replace(kernel=last.kernel[:, ::2], bias=last.bias[::2])
+    layers = [layer._replace(scales=(omega_0, scale_0)) for layer in layers]
+    if config.network == "mlp":
+        layers[-1] = layers[-1]._replace(activation="sigmoid")
+    else:
+        # Targets in [-1, 1] and coordinates too: (1 + y) / 2, and 2 x - 1.
+        first, last = layers[0], layers[-1]
+        layers[-1] = last._replace(
+            kernel=last.kernel / 2, bias=(1 + last.bias) / 2, activation="none"
+        )
+        if config.encoding == "none":
+            layers[0] = layers[0]._replace(
+                kernel=2 * first.kernel, bias=first.bias - first.kernel.sum(0)
+            )
+    widest = max(max(layer.kernel.shape) for layer in layers)
+    encoding = _encoding(field, tensors)
+    total = encoding.size + sum(layer.kernel.size for layer in layers)
+    if widest > MAX_WIDTH or total > MAX_NUMBERS:
+        raise ConfigError(
+            f"the page holds layers of up to {MAX_WIDTH} features and {MAX_NUMBERS} "
+            f"numbers, and the field has {widest} and {total}",
+            "fit a smaller network",
+        )
+    return encoding, layers
+
+
+def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray:
+    config = field.config
+    match config.encoding:
+        case "none":
+            return np.zeros((2, 0), np.float32)
+        case "dense_grid" | "hash_grid":
+            tables = [tensors[f"params/grid_{i}"] for i in range(config.num_levels)]
+            return np.concatenate([table.ravel() for table in tables])
+        case "basic":
+            return np.asarray(basic_frequencies())
+        case "positional":
+            numbers = positional_frequencies(config.num_frequencies, config.octaves)
+            return np.asarray(numbers)
+        case "trainable":
+            return tensors["params/frequencies"]
+    return tensors["constants/frequencies"]
+
+
+def _grid(field: "ImageField") -> dict[str, Any] | None:
+    """What the page has to know of a grid: cells, hash entries (or 0) and start."""
+    config = field.config
+    if config.encoding not in GRIDS:
+        return None
+    levels, start = [], 0
+    for cells in config.level_cells:
+        shape = config.level_shape(cells)
+        levels.append((cells, shape[0] if len(shape) == 2 else 0, start))
+        start += math.prod(shape)
+    return {"levels": levels, "count": start, "per": config.level_features}
+
+
+def _complex(
+    layer: Layer, kernel_imag: np.ndarray | None, bias_imag: np.ndarray | None
+) -> Layer:
+    """A layer of complex numbers on pairs: real, imaginary, real, imaginary, …
+
+    The first layer has real inputs and weights: its outputs have no imaginary part.
+    """
+    real, fan_out = layer.kernel, layer.kernel.shape[1]
+    bias = np.zeros(2 * fan_out, np.float32)
+    bias[::2] = layer.bias
+    if kernel_imag is None or bias_imag is None:
+        kernel = np.zeros((real.shape[0], 2 * fan_out), np.float32)
+        kernel[:, ::2] = real
+        return layer._replace(kernel=kernel, bias=bias)
+    bias[1::2] = bias_imag
+    kernel = np.empty((2 * real.shape[0], 2 * fan_out), np.float32)
+    kernel[::2, ::2], kernel[::2, 1::2] = real, kernel_imag
+    kernel[1::2, ::2], kernel[1::2, 1::2] = -kernel_imag, real
+    return layer._replace(kernel=kernel, bias=bias)
+
+
+def _halves_do(field: "ImageField", native: np.ndarray) -> bool:
+    """Whether weights of 16 bits give the same picture, at its own size, to the eye."""
+    import dataclasses
+
+    import jax
+
+    def rounded(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path)
+        is_weight = "dense" in name or "grid" in name
+        return leaf.astype("float16").astype("float32") if is_weight else leaf
+
+    with np.errstate(over="ignore"):
+        variables = jax.tree_util.tree_map_with_path(rounded, field.variables)
+    other = dataclasses.replace(field, variables=variables).render()
+    return bool(np.abs(other - native).max() <= HALF_TOLERANCE)
+
+
+def _data_address(image: np.ndarray) -> str:
+    """The picture as a data address of a lossless WebP, or a PNG where that is less."""
+    levels = to_uint8(image)
+    picture = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    tried = []
+    for kind in ("png", "webp") if max(levels.shape) < 16_384 else ("png",):
+        buffer = io.BytesIO()
+        picture.convert("RGB").save(buffer, kind, lossless=True, quality=100)
+        tried.append((buffer.getvalue(), kind))
+    data, kind = min(tried, key=lambda pair: len(pair[0]))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

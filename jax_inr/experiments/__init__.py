@@ -1,0 +1,1 @@
+"""What the reports in docs/ are made by."""

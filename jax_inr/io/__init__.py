@@ -1,0 +1,1 @@
+"""Images, fields and runs as files."""

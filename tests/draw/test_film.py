@@ -1,0 +1,159 @@
+"""The film: frames at doubling steps that change no number, kept over a resume."""
+
+import io
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jax_inr import fitting
+from jax_inr.config import Config
+from jax_inr.draw import film
+from jax_inr.errors import ConfigError, Interrupted
+from jax_inr.loop import Progress
+
+TINY = Config(
+    num_frequencies=4, sigma=2.0, hidden_features=(8,), steps=37, batch_size=32,
+    eval_every=10,
+)  # fmt: skip
+
+
+def frame_steps(folder):
+    return [int(path.stem[5:]) for path in sorted((folder / "frames").iterdir())]
+
+
+def opened(path):
+    with Image.open(path) as picture:
+        frames = []
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            frames.append(np.asarray(picture.convert("RGB")).astype(int))
+        picture.load()
+        return frames
+
+
+def test_steps_double_and_never_stand_still():
+    steps = [0]
+    while steps[-1] < 10**9:
+        steps.append(film.next_frame(steps[-1]))
+    assert steps[:6] == [0, 1, 2, 3, 4, 5]
+    ratios = np.array(steps[12:]) / steps[11:-1]
+    assert ratios.min() > 1.1 and ratios.max() < 1.3
+    assert len(steps) < 4 * 31 + 2
+    # From any step, one that no frame has, the next frame is the same.
+    assert {film.next_frame(step) for step in range(steps[20], steps[21])} == {
+        steps[21]
+    }
+
+
+def test_a_frame_comes_back(image):
+    shown = np.clip(image + 0.05, 0, 1)
+    data = film.encode_frame(64, shown, image)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.size == (2 * 17, 12)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_kept_frame_is_fit_error_and_psnr(tmp_path, image, channels):
+    image = image[..., :channels]
+    shown = np.clip(image - 0.02, 0, 1)
+    path = tmp_path / "step_000000064.png"
+    path.write_bytes(film.encode_frame(64, shown, image))
+    frame = film.read_frame(path)
+    assert frame is not None and frame.step == 64
+    mse = np.mean((shown - image).astype(np.float64) ** 2)
+    assert frame.psnr_db == pytest.approx(-10 * math.log10(mse), abs=1e-3)
+    np.testing.assert_allclose(frame.fit / 255, shown, atol=0.51 / 255)
+    error = 5 * np.abs(shown - image).mean(-1)
+    for channel in np.moveaxis(frame.error, -1, 0):
+        np.testing.assert_allclose(channel / 255, error, atol=0.51 / 255)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert film.read_frame(path) is None
+
+
+def test_large_pictures_are_kept_small(tmp_path):
+    large = np.full((700, 300, 3), 0.25, np.float32)
+    path = tmp_path / "a.png"
+    path.write_bytes(film.encode_frame(1, large, large))
+    frame = film.read_frame(path)
+    assert frame is not None and frame.fit.shape == (234, 100, 3)
+    assert frame.psnr_db == math.inf
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_film_changes_no_number(tmp_path, image, batch_size):
+    config = TINY.replace(batch_size=batch_size)
+    with_film = fitting.fit(image, config, out=tmp_path / "a", film=True)
+    without = fitting.fit(image, config, out=tmp_path / "b")
+    for name, leaf in without.tensors.items():
+        np.testing.assert_array_equal(with_film.tensors[name], leaf)
+    rows = [[(r["step"], r["psnr_db"]) for r in f.rows] for f in (with_film, without)]
+    assert rows[0] == rows[1]
+    steps = frame_steps(tmp_path / "a")
+    assert steps == [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 37]
+    frames = opened(tmp_path / "a" / "film.webp")
+    assert len(frames) == len(steps)
+    # The fit's panel moves from a grey start; lossy, so by more than a little.
+    assert np.abs(frames[-1] - frames[0]).mean() > 2
+    assert not (tmp_path / "b" / "frames").exists()
+    last = film.read_frame(tmp_path / "a" / "frames" / "step_000000037.png")
+    assert last is not None
+    assert last.psnr_db == pytest.approx(with_film.summary["psnr_db"], abs=1e-4)
+
+
+def test_a_resumed_run_goes_on_with_its_film(tmp_path, image, monkeypatch):
+    whole = fitting.fit(image, TINY, out=tmp_path / "whole", film=True)
+
+    def stop(progress: Progress):
+        if progress.step >= 16:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        fitting.fit(image, TINY, out=tmp_path / "run", film=True, on_progress=stop)
+    assert not (tmp_path / "run" / "film.webp").exists()
+    assert 0 < len(frame_steps(tmp_path / "run")) < 15
+    resumed = fitting.resume(tmp_path / "run")
+    np.testing.assert_array_equal(resumed.prediction, whole.prediction)
+    for path in (tmp_path / "whole" / "frames").iterdir():
+        again = tmp_path / "run" / "frames" / path.name
+        assert again.read_bytes() == path.read_bytes()
+    first, second = (tmp_path / n / "film.webp" for n in ("run", "whole"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_overwriting_a_run_removes_its_film(tmp_path, image):
+    short = TINY.replace(steps=3)
+    fitting.fit(image, short, out=tmp_path / "a", film=True)
+    assert (tmp_path / "a" / "film.webp").exists()
+    fitting.fit(image, short, out=tmp_path / "a", overwrite=True)
+    assert not (tmp_path / "a" / "film.webp").exists()
+    assert not list((tmp_path / "a").glob("frames/*"))
+
+
+def test_a_film_needs_a_folder(image):
+    with pytest.raises(ConfigError, match="folder"):
+        fitting.fit(image, TINY, film=True)
+
+
+def test_mp4_where_imageio_ffmpeg_is_installed(tmp_path, image):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="no imageio-ffmpeg")
+    fitting.fit(image, TINY.replace(steps=4), out=tmp_path / "a", film=True)
+    count, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "a" / "film.mp4"))
+    # Steps 0 to 4, and the last for some seconds.
+    assert count == 5 + round(film.LAST_SECONDS / film.FRAME_SECONDS)
+    assert seconds == pytest.approx(count * film.FRAME_SECONDS, rel=0.05)
+
+
+def test_without_imageio_ffmpeg_there_is_a_webp_alone(tmp_path, image, monkeypatch):
+    monkeypatch.setattr(film, "has_mp4", lambda: False)
+    fitting.fit(image, TINY.replace(steps=2), out=tmp_path / "a", film=True)
+    assert (tmp_path / "a" / "film.webp").exists()
+    assert not (tmp_path / "a" / "film.mp4").exists()
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["steps"] == 2
+    shutil.rmtree(tmp_path / "a")

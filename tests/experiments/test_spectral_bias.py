@@ -1,0 +1,219 @@
+"""The experiments on spectral bias: their machinery, verdicts, report and command."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+
+from jax_inr.cli import main
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError, DeviceError
+from jax_inr.experiments.spectral_bias import fits, forms, locality, report, verdicts
+from jax_inr.training import init_state, make_plan, train_step
+
+TINY = dataclasses.replace(
+    forms.QUICK,
+    size=24,
+    bands=4,
+    batch_size=64,
+    steps=4,
+    cnn_widths=(2, 2),
+    cnn_steps=2,
+    widths=(8, 16),
+    width_steps=2,
+    width_batch=32,
+    ntk_side=4,
+    ntk_steps=4,
+    crop=16,
+    crop_steps=2,
+    wave_side=16,
+    wave_steps=4,
+)
+
+
+def quiet(done: int, steps: int) -> None:
+    pass
+
+
+def test_networks_side_by_side_train_as_each_alone(image):
+    config = Config(optimizer="adam", learning_rate=1e-2, num_frequencies=3)
+    plan = make_plan(config.replace(hidden_features=(5,)), *image.shape)
+    variables = fits.draw(plan, 0, 2)
+    targets = np.stack([image, image[::-1]])
+    data = fits.data_of(plan, variables, targets)
+    together = dict(fits.train(plan, variables, data, 0, [1, 9, 12], quiet))
+    assert list(together) == [1, 9, 12]
+    step = jax.jit(train_step, static_argnums=0)
+    for i in range(2):
+        one, own = fits.select(variables, i), fits.select(data, i)
+        state, key = init_state(plan, one), jax.random.key(0)
+        for _ in range(12):
+            state, _ = step(plan, state, one["constants"], own, key)
+        found = fits.select(together[12]["params"], i)
+        for a, b in zip(
+            jax.tree.leaves(found), jax.tree.leaves(state.params), strict=True
+        ):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_cnn_that_sees_a_constant_knows_as_many_pixels_as_it_has_layers():
+    noise = np.random.default_rng(0).random((24, 24, 3), np.float32)
+    measured = locality.padding(TINY, noise, 0, quiet)
+    layers = measured["layers"]
+    assert measured["reach"] == layers == 4
+    apart = measured["apart"]
+    assert apart[layers:-layers, layers:-layers].max() < 1e-5
+    assert apart[0].min() > 1e-4
+
+
+def test_doublings_end_with_the_last_step():
+    assert fits.doublings(1) == [1]
+    assert fits.doublings(12) == [1, 2, 4, 8, 12]
+    assert fits.doublings(16) == [1, 2, 4, 8, 16]
+
+
+def test_an_order_is_monotone_until_something_overtakes():
+    assert verdicts.is_monotone([1, 2, 2, 8, None, None])
+    assert not verdicts.is_monotone([1, 4, 2])
+    assert not verdicts.is_monotone([1, None, 2])
+
+
+def test_rank_correlation():
+    assert verdicts.rank_correlation([1, 2, 3], [10, 20, 90]) == pytest.approx(1)
+    assert verdicts.rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert verdicts.rank_correlation([1, 2, 3], [5, 5, 5]) == 0
+    # By hand: ranks 0, 1.5, 1.5, 3 against 0, 1, 2, 3.
+    assert verdicts.rank_correlation([1, 2, 3, 4], [1, 7, 7, 9]) == pytest.approx(
+        4.5 / (4.5 * 5) ** 0.5
+    )
+
+
+def test_verdicts_turn_with_the_numbers():
+    shared = {
+        f"sharing/{grid}": {
+            "networks": grid**2,
+            "sigmas": [4.0, 10.0],
+            "unseen_db": [20.0 - grid, 20.0 - grid],
+        }
+        for grid in (1, 2, 4)
+    }
+    assert verdicts.statements(shared)[0].verdict == verdicts.YES
+    shared["sharing/4"]["unseen_db"] = [10.0, 30.0]
+    assert verdicts.statements(shared)[0].verdict == verdicts.PARTLY
+    shared["sharing/4"]["unseen_db"] = [30.0, 30.0]
+    assert verdicts.statements(shared)[0].verdict == verdicts.NO
+    waves = {
+        "waves/none": {"learned_steps": [[1, 3, None]]},
+        "waves/gaussian": {"learned_steps": [[1, 3, 2]]},
+    }
+    assert [v.verdict for v in verdicts.checks(waves)] == ["holds", "holds"]
+    none, gaussian = waves.values()
+    waves = {"waves/none": gaussian, "waves/gaussian": none}
+    assert [v.verdict for v in verdicts.checks(waves)] == ["does not hold"] * 2
+    parseval = {"checks/parseval": {"errors": {"4x4": 1e-7, "5x4": 2e-5}}}
+    assert verdicts.checks(parseval)[0].verdict == "does not hold"
+
+
+def test_what_cannot_be_done_is_refused_before_work():
+    with pytest.raises(ConfigError, match="too small for 20 frequency bands"):
+        forms.make_form(quick=True, size=24, num_bands=20)
+    with pytest.raises(ConfigError, match="ntk_side is 65; it must lie in 4 to 64"):
+        forms.make_form(quick=True, ntk_side=65)
+    with pytest.raises(ConfigError, match="size is 9"):
+        forms.make_form(size=9)
+    needed = forms.kernel_bytes(32)
+    with pytest.raises(DeviceError, match=r"sub-grid of 32x32 .* GiB") as error:
+        forms.check_kernel(32, needed - 1)
+    assert "--ntk-side" in error.value.hint
+    forms.check_kernel(32, needed)
+
+
+def test_kernel_bytes_counts_the_parameters_of_the_network():
+    plan = make_plan(Config(), 1, 1, 1)
+    shapes = jax.eval_shape(plan.model.init, jax.random.key(0))["params"]
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert forms.kernel_bytes(2) == 8 * 4 * (2 * count + 6 * 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (("--bands", "40"), 2, "too small for 40 frequency bands; use --bands"),
+        (("--ntk-side", "1000"), 2, "ntk_side is 1000"),
+        (("--sections", "colours"), 2, "unknown section colours; sections: checks"),
+        (("--seed", "-1"), 2, "seed is -1"),
+    ],
+)
+def test_errors_of_the_command_are_one_line(options, code, text, capsys):
+    assert main.main(["spectral-bias", "--quick", *options]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1 and text in told
+
+
+def test_a_kernel_too_large_for_memory_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(forms.cost, "available_bytes", lambda: 2**20)
+    assert main.main(["spectral-bias", "--quick"]) == 7
+    assert "needs about" in capsys.readouterr().err
+
+
+def test_the_command_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(forms, "QUICK", TINY)
+    command = ["spectral-bias", "--quick", "--out", str(tmp_path), "--sections"]
+    assert main.main([*command, "waves"]) == 0
+    assert "[1/2] waves/none: " in capsys.readouterr().out
+    before = json.loads((tmp_path / "spectral-bias.json").read_text())
+    assert main.main([*command, "waves", "checks"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("kept from before") == 2 and "[1/4] checks/parseval: " in told
+    after = json.loads((tmp_path / "spectral-bias.json").read_text())
+    assert before["experiments"].items() <= after["experiments"].items()
+    assert len(after["experiments"]) == 4
+    text = (tmp_path / "spectral-bias.md").read_text()
+    (picture,) = re.findall(r"\(images/(.+?\.png)\)", text)
+    assert (tmp_path / "images" / picture).stat().st_size > 5000
+    # The text is made from the JSON alone: it follows when a number there changes.
+    after["experiments"]["checks/kernel"]["measured"]["error"] = 0.77
+    report.write_report(after, tmp_path / "spectral-bias.json")
+    changed = (tmp_path / "spectral-bias.md").read_text()
+    assert "does not hold** | 7.7e-01" in changed and "7.7e-01" not in text
+    # Other settings are not mixed in.
+    assert main.main([*command, "waves", "--seed", "1"]) == 2
+    assert "measured under other settings" in capsys.readouterr().err
+    (tmp_path / "spectral-bias.json").write_text("[1]")
+    assert main.main([*command, "waves"]) == 2
+    assert "is no result of spectral-bias" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_whole_report_at_a_tiny_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms, "QUICK", TINY)
+    assert main.main(["spectral-bias", "--quick", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "spectral-bias.md").read_text()
+    kept = json.loads((tmp_path / "spectral-bias.json").read_text())
+    found = {n: run["measured"] for n, run in kept["experiments"].items()}
+    assert len(verdicts.statements(found)) == 8
+    assert len(verdicts.checks(found)) == 6
+    assert not re.search(r"\b(nan|inf)\b", text)
+    for title, _, _ in report.SECTIONS.values():
+        assert f"## {title}" in text
+
+
+def test_the_script_has_help(tmp_path):
+    done = run_script("spectral_bias.py", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "--ntk-side" in done.stdout
+
+
+@pytest.mark.skipif(
+    not (ROOT / "docs" / "spectral-bias.json").exists(), reason="no report yet"
+)
+def test_the_report_in_docs_follows_from_its_json(tmp_path):
+    kept = json.loads((ROOT / "docs" / "spectral-bias.json").read_text())
+    report.write_report(kept, tmp_path / "spectral-bias.json")
+    again = (tmp_path / "spectral-bias.md").read_text()
+    assert again == (ROOT / "docs" / "spectral-bias.md").read_text()
+    found = {n: run["measured"] for n, run in kept["experiments"].items()}
+    assert all(check.verdict == "holds" for check in verdicts.checks(found))

@@ -1,0 +1,773 @@
+"""io.formats: every format's right picture, or a refusal; nothing in between."""
+
+import base64
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from png_reference import CHANNELS, decode_png, read_png
+
+from jax_inr.errors import ImageError
+from jax_inr.io.images import load_image
+
+EDGE = Path(__file__).parents[3] / "shared" / "images" / "edge"
+needs_edge = pytest.mark.skipif(
+    not EDGE.is_dir(), reason="the edge images are not beside the repository"
+)
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (7, 11, 3), np.uint8)
+DEEP = RNG.integers(0, 65536, (7, 11, 4), np.uint16)
+CAT = skimage.data.chelsea()[60:180:2, 100:280:2]  # (60, 90, 3)
+LOSSY = ("JPEG", "AVIF")
+FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *LOSSY)
+FRAMES = "has several frames: only the first is used"
+WHITE = "is transparent: composited on white"
+TURNED = "turned upright, as its EXIF orientation says"
+KEPT = "has more than 8 bits per channel: all are kept"
+CUT = "has more than 8 bits per channel: read with 8"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """The Picture of some bytes."""
+
+    def call(data: bytes):
+        (tmp_path / "picture").write_bytes(data)
+        return load_image(tmp_path / "picture")
+
+    return call
+
+
+@pytest.fixture
+def refused(load):
+    """The message that refuses some bytes."""
+
+    def call(data: bytes) -> str:
+        with pytest.raises(ImageError) as caught:
+            load(data)
+        message = str(caught.value)
+        assert message.isprintable()
+        assert caught.value.hint
+        return message
+
+    return call
+
+
+def encode(picture: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    if kind == "WEBP":
+        options = {"lossless": True, "exact": True, **options}
+    if kind in LOSSY:
+        options = {"quality": 100, "subsampling": "4:4:4", **options}
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tiff(array: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(body)) + name + body + zlib.crc32(name + body).to_bytes(4)
+    )
+
+
+def png(array: np.ndarray, colour_type: int, depth: int, *extra: bytes) -> bytes:
+    """A PNG of packed or big-endian rows, written by hand; extra: chunks."""
+    height, width = array.shape[:2]
+    rows = b"".join(b"\0" + row.tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra)
+    return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def blocks() -> np.ndarray:
+    """Flat 8x8 blocks (16, 24, 3), all different: JPEG keeps them."""
+    levels = np.array([[0, 60, 130], [190, 250, 30]], np.uint8)
+    grey = levels.repeat(8, 0).repeat(8, 1)
+    return np.stack([grey, grey // 2 + 20, 255 - grey], -1)
+
+
+# -- orientation and frames
+
+# EXIF 2.32, tag 274: the visual side of the 0th row and of the 0th column.
+SIDES = {
+    1: ("top", "left"),
+    2: ("top", "right"),
+    3: ("bottom", "right"),
+    4: ("bottom", "left"),
+    5: ("left", "top"),
+    6: ("right", "top"),
+    7: ("right", "bottom"),
+    8: ("left", "bottom"),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "deflate", "AVIF"])
+def test_all_orientations_give_the_upright_picture(load, kind):
+    upright = blocks()
+    for orientation, (row, column) in SIDES.items():
+        stored = upright if row in ("top", "bottom") else upright.swapaxes(0, 1)
+        stored = stored[::-1] if row in ("bottom", "right") else stored
+        stored = stored[:, ::-1] if column in ("bottom", "right") else stored
+        exif = Image.Exif()
+        exif[274] = orientation
+        options = {"compression": "tiff_deflate"} if kind == "deflate" else {}
+        format_ = "TIFF" if kind == "deflate" else kind
+        picture = load(
+            encode(np.ascontiguousarray(stored), format_, exif=exif, **options)
+        )
+        atol = 4 if kind in LOSSY else 0
+        np.testing.assert_allclose(picture.image * 255, upright, atol=atol + 1e-4)
+        assert picture.image.flags["C_CONTIGUOUS"]
+        assert picture.notices == ((TURNED,) if orientation > 1 else ())
+
+
+def test_deep_pictures_are_turned_once(load):
+    for kind in ("PNG", "TIFF"):
+        exif = Image.Exif()
+        exif[274] = 6
+        picture = load(encode(DEEP[..., 0], kind, exif=exif))
+        expected = np.rot90(DEEP[..., 0], -1)
+        np.testing.assert_array_equal(picture.image[..., 0] * 65535, expected)
+
+
+@pytest.mark.parametrize("value", [0, 9, 99])
+def test_a_wrong_orientation_is_ignored(load, value):
+    exif = Image.Exif()
+    exif[274] = value
+    picture = load(encode(COLOUR, "PNG", exif=exif))
+    np.testing.assert_array_equal(picture.image * 255, COLOUR)
+
+
+def test_garbage_exif_does_not_hide_the_picture(load):
+    for garbage in (
+        b"garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\x09",
+    ):
+        for kind in ("JPEG", "PNG", "WEBP"):
+            picture = load(encode(blocks(), kind, exif=garbage))
+            np.testing.assert_allclose(picture.image * 255, blocks(), atol=4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF", "MPO"])
+def test_the_first_frame_is_used_and_said(load, kind):
+    first, second = Image.fromarray(blocks()), Image.new("RGB", (24, 16), "red")
+    picture = load(encode(first, kind, save_all=True, append_images=[second, first]))
+    expected = load(encode(first, "JPEG" if kind == "MPO" else kind))
+    # Pillow's MPO halves the colours' resolution.
+    assert np.abs(picture.image - expected.image).mean() < 0.04
+    assert picture.notices == (FRAMES,)
+    assert expected.notices == ()
+
+
+# -- alpha
+
+
+def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return colour * alpha + 1 - alpha
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "PNG LA", "TIFF LA"])
+def test_hidden_colours_never_show(load, kind):
+    kind, mode = kind.split()[0], "LA" if "LA" in kind else "RGBA"
+    colour = blocks()[..., : len(mode) - 1]
+    alpha = np.zeros((16, 24, 1), np.uint8)
+    alpha[:, 8:16], alpha[:, 16:] = 102, 255
+    picture = load(encode(Image.fromarray(np.dstack([colour, alpha]), mode), kind))
+    expected = on_white(colour / 255, alpha / 255)
+    np.testing.assert_allclose(
+        picture.image, expected, atol=0.02 if kind in LOSSY else 1e-6
+    )
+    assert (picture.image[:, :8] == 1).all()
+    assert picture.notices == (WHITE,)
+
+
+def test_transparent_palettes_hide_their_colours(load):
+    palette = Image.new("P", (3, 1))
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    palette.putdata([0, 1, 2])
+    several = load(encode(palette, "PNG", transparency=bytes([0, 51])))
+    np.testing.assert_allclose(
+        several.image, [[[1, 1, 1], [0.8, 1, 0.8], [0, 0, 1]]], atol=1e-6
+    )
+    for kind in ("PNG", "GIF"):
+        one = load(encode(palette, kind, transparency=1))
+        np.testing.assert_array_equal(one.image, [[[1, 0, 0], [1, 1, 1], [0, 0, 1]]])
+        assert one.notices == (WHITE,)
+
+
+def test_an_opaque_alpha_changes_and_says_nothing(load):
+    opaque = np.dstack([COLOUR, np.full((7, 11), 255, np.uint8)])
+    picture = load(encode(opaque, "PNG"))
+    np.testing.assert_array_equal(picture.image, COLOUR.astype(np.float32) / 255)
+    assert picture.notices == ()
+
+
+def test_premultiplied_alpha_is_composited_once(load):
+    alpha = np.full((7, 11, 1), 0.6)
+    colour = COLOUR / 255
+    stored = np.rint(np.dstack([colour * alpha, alpha]) * 255).astype(np.uint8)
+    data = tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
+    np.testing.assert_allclose(load(data).image, on_white(colour, alpha), atol=0.01)
+    deep = stored.astype(np.uint16) * 257
+    picture = load(tiff(deep, photometric="rgb", extrasamples=["assocalpha"]))
+    np.testing.assert_allclose(picture.image, on_white(colour, alpha), atol=0.01)
+    assert CUT in picture.notices
+
+
+def test_the_transparent_colour_of_each_png_type(load):
+    """The judge is the reference decoder; PngSuite lacks most of these."""
+    grey = np.tile(np.arange(16, dtype=np.uint8), (4, 1))
+    deep = DEEP[..., :3].astype(">u2")
+    deep[0, 0] = deep[1, 1] ^ 1  # the key's high bytes only
+    cases = [
+        *((np.packbits(grey & 1, axis=1), 0, 1, key) for key in (b"\0\0", b"\0\1")),
+        (grey[:, :4] * 4 + 1, 0, 2, b"\0\1"),
+        (grey[:, :8] * 17, 0, 4, b"\0\3"),
+        (grey, 0, 8, b"\xff\5"),  # bits beyond the depth do not count
+        (deep[..., 0], 0, 16, deep[2, 3, 0].item().to_bytes(2)),
+        (
+            COLOUR,
+            2,
+            8,
+            bytes([0, COLOUR[2, 3, 0], 0, COLOUR[2, 3, 1], 0, COLOUR[2, 3, 2]]),
+        ),
+        (deep, 2, 16, deep[1, 1].tobytes()),
+    ]
+    for array, colour_type, depth, key in cases:
+        data = png(array, colour_type, depth, chunk(b"tRNS", key))
+        if depth < 8:
+            data = data.replace(data[8:33], widened(data, array.shape[1] * 8 // depth))
+        picture = load(data)
+        np.testing.assert_allclose(picture.image, decode_png(data), atol=1e-6)
+        assert WHITE in picture.notices
+
+
+def widened(data: bytes, width: int) -> bytes:
+    """The IHDR chunk of a PNG with another width: its rows are packed."""
+    return chunk(b"IHDR", struct.pack(">I", width) + data[20:29])
+
+
+# -- depth
+
+
+def test_a_16_bit_grey_ramp_keeps_its_levels(load):
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    header = b"P5 64 64 65535\n"
+    deflate = tiff(ramp, byteorder=">", compression="zlib", predictor=True)
+    for data in (
+        encode(ramp, "PNG"),
+        encode(ramp, "TIFF"),
+        tiff(ramp, byteorder=">"),
+        deflate,
+        tiff(65535 - ramp, photometric="miniswhite"),
+        header + ramp.astype(">u2").tobytes(),
+    ):
+        picture = load(data)
+        assert picture.image.shape == (64, 64, 1)
+        np.testing.assert_allclose(picture.image[..., 0] * 65535, ramp, atol=0.01)
+        assert picture.notices == (KEPT,)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_16_bit_colour_keeps_its_levels(load, order, compression):
+    for channels in (3, 4):
+        kind = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+        options = {"byteorder": order, "compression": compression, **kind}
+        picture = load(tiff(DEEP[..., :channels], photometric="rgb", **options))
+        alpha = DEEP[..., 3:] / 65535 if channels == 4 else np.ones((7, 11, 1))
+        expected = on_white(DEEP[..., :3] / 65535, alpha)
+        np.testing.assert_allclose(picture.image, expected, atol=1e-6)
+        assert KEPT in picture.notices
+
+
+def test_16_bit_png_of_each_type(load):
+    for colour_type in (0, 2, 4, 6):
+        channels = CHANNELS[colour_type]
+        data = png(DEEP[..., :channels].astype(">u2"), colour_type, 16)
+        picture = load(data)
+        np.testing.assert_allclose(picture.image, decode_png(data), atol=1e-6)
+        assert picture.image.shape[2] == (1 if channels < 3 else 3)
+        assert KEPT in picture.notices
+
+
+def test_separate_planes_are_never_read_as_noise(load, refused):
+    options = {"photometric": "rgb", "planarconfig": "separate"}
+    planes = np.moveaxis(DEEP[..., :3], -1, 0)
+    assert "planes" in refused(tiff(planes, **options))
+    picture = load(tiff(planes, compression="zlib", **options))
+    np.testing.assert_allclose(picture.image, DEEP[..., :3] / 65535, atol=1 / 255)
+    assert picture.notices == (CUT,)
+    shallow = load(tiff(np.moveaxis(COLOUR, -1, 0), **options))
+    np.testing.assert_array_equal(shallow.image, COLOUR.astype(np.float32) / 255)
+
+
+def test_netpbm_of_any_white(load, refused):
+    for white in (1, 15, 255, 1000, 65535):
+        for channels, magic in ((1, 5), (3, 6)):
+            levels = RNG.integers(0, white + 1, (5, 6, channels))
+            body = levels.astype(">u2" if white > 255 else "u1").tobytes()
+            plain = " ".join(map(str, levels.ravel())).encode()
+            for number, rest in ((magic, body), (magic - 3, plain)):
+                head = b"P%d # a comment\n6 5\n%d\n" % (number, white)
+                picture = load(head + rest)
+                cut = CUT in picture.notices
+                atol = 0.5 / 65535 if white > 255 and not cut else 0.5 / 255
+                np.testing.assert_allclose(
+                    picture.image, levels / white, atol=atol + 1e-6
+                )
+                assert (white > 255) == (cut or KEPT in picture.notices)
+            assert "truncated" in refused(b"P%d 6 5 %d\n" % (magic, white) + body[:-1])
+    too_white = b"P5 1 2 1000\n" + struct.pack(">HH", 60_000, 500)
+    np.testing.assert_array_equal(load(too_white).image[..., 0], [[1], [0.5]])
+
+
+def test_12_bit_tiff_is_not_dark(load):
+    levels = np.array([[0, 1, 4094, 4095], [7, 2048, 9, 300]])
+    body = b""
+    for first, second in levels.reshape(-1, 2):
+        body += ((first << 12) | second).item().to_bytes(3)
+    tags = [(256, 4), (257, 2), (258, 12), (259, 1), (262, 1)]
+    tags += [(273, 8 + 2 + 12 * 8 + 4), (278, 2), (279, len(body))]
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    for tag, value in tags:
+        data += struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
+    picture = load(data + bytes(4) + body)
+    np.testing.assert_allclose(picture.image[..., 0], levels / 4095, atol=1e-6)
+
+
+def test_floats_are_used_as_they_are_or_refused(load, refused):
+    values = RNG.random((7, 11), np.float32)
+    np.testing.assert_array_equal(load(encode(values, "TIFF")).image[..., 0], values)
+    pfm = b"Pf\n11 7\n-1.0\n" + values[::-1].tobytes()
+    np.testing.assert_array_equal(load(pfm).image[..., 0], values)
+    for wrong in (1.5, -0.1, np.nan, np.inf):
+        values[3, 4] = wrong
+        assert "float values from" in refused(encode(values, "TIFF"))
+
+
+def test_integers_without_a_white_are_refused(refused):
+    for kind in (np.int16, np.int32, np.uint32):
+        message = refused(tiff(DEEP[..., 0].astype(kind)))
+        assert "no agreed white" in message or "damaged" in message
+
+
+def test_a_deep_avif_says_that_it_was_cut(load):
+    """An 8x8 picture of 10 bits: 0, 16, 32, ... row by row."""
+    data = base64.b64decode(
+        "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAA"
+        "cGljdAAAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAA"
+        "KQAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAA"
+        "FGlzcGUAAAAAAAAACAAAAAgAAAAQcGl4aQAAAAADCgoKAAAADGF2MUOBIEAAAAAAE2NvbHJuY2x4AAIA"
+        "AgAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAMW1kYXQSAAoIOAi/bwICBpAyGxICQ0qAAPIAAACQ"
+        "PIBAyBvhs93oj+gtXZLP/Q=="
+    )
+    picture = load(data)
+    assert picture.notices == (CUT,)
+    ramp = np.arange(64).reshape(8, 8) * 16 / 1023
+    np.testing.assert_allclose(picture.image.mean(-1), ramp, atol=0.05)
+
+
+# -- colour
+
+
+def srgb_encode(linear: np.ndarray) -> np.ndarray:
+    linear = np.clip(linear, 0, 1)
+    low = linear * 12.92
+    return np.where(linear <= 0.0031308, low, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def srgb_decode(encoded: np.ndarray) -> np.ndarray:
+    high = ((encoded + 0.055) / 1.055) ** 2.4
+    return np.where(encoded <= 0.04045, encoded / 12.92, high)
+
+
+# Columns: the primaries in XYZ, adapted to D50, as their ICC profiles hold them.
+DISPLAY_P3 = np.array(
+    [[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]]
+)
+SRGB = np.array(
+    [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]
+)
+
+
+def fixed(*numbers: float) -> bytes:
+    return b"".join(
+        round(number * 65536).to_bytes(4, signed=True) for number in numbers
+    )
+
+
+def profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr") -> bytes:
+    """An ICC version 2 profile; ICC.1:2001-04, sections 6.1 to 6.5."""
+    connection = b"Lab " if b"A2B0" in tags else b"XYZ "
+    d50 = fixed(0.9642, 1.0, 0.8249)
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + d50, **tags}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        offset = 132 + 12 * len(tags) + len(body)
+        table += name + struct.pack(">II", offset, len(tag))
+        body += tag + bytes(-len(tag) % 4)
+    head = bytes(4) + bytes(4) + b"\2\x10\0\0" + kind + space + connection
+    head += bytes(12) + b"acsp" + bytes(28) + d50
+    whole = head.ljust(128, b"\0") + table + body
+    return struct.pack(">I", len(whole)) + whole[4:]
+
+
+def curve(values: np.ndarray) -> bytes:
+    table = np.rint(values * 65535).astype(">u2")
+    return b"curv" + bytes(4) + struct.pack(">I", len(table)) + table.tobytes()
+
+
+def matrix_profile(primaries: np.ndarray) -> bytes:
+    tone = curve(srgb_decode(np.linspace(0, 1, 1024)))
+    tags = {}
+    for letter, column in zip(b"rgb", primaries.T, strict=True):
+        tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
+        tags[bytes([letter]) + b"TRC"] = tone
+    return profile(b"RGB ", tags)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "JPEG"])
+def test_display_p3_becomes_srgb(load, kind):
+    hues = [[200, 60, 60], [60, 200, 60], [60, 60, 200], [230, 200, 40], [9, 99, 9]]
+    colours = np.array(hues, np.uint8)[None].repeat(8, 0).repeat(8, 1)
+    picture = load(encode(colours, kind, icc_profile=matrix_profile(DISPLAY_P3)))
+    linear = srgb_decode(colours / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
+    assert np.abs(srgb_encode(linear) - colours / 255).max() > 0.1
+    atol = 0.03 if kind in LOSSY else 0.006
+    np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=atol)
+    assert picture.notices == ("converted from its colour profile to sRGB",)
+
+
+def test_srgb_under_any_name_changes_nothing(load):
+    named = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for embedded in (named, matrix_profile(SRGB)):
+        picture = load(encode(CAT, "PNG", icc_profile=embedded))
+        np.testing.assert_array_equal(picture.image, CAT.astype(np.float32) / 255)
+        assert picture.notices == ()
+        grey = load(encode(CAT[..., 0], "PNG", icc_profile=embedded))
+        np.testing.assert_array_equal(grey.image * 255, CAT[..., :1])
+        assert grey.notices == ()
+
+
+def test_a_grey_profile_keeps_one_channel(load):
+    gamma = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    picture = load(encode(ramp, "PNG", icc_profile=gamma))
+    assert picture.image.shape == (16, 16, 1)
+    expected = srgb_encode((ramp / 255) ** (0x233 / 256))
+    np.testing.assert_allclose(picture.image[..., 0], expected, atol=0.004)
+    assert np.abs(expected - ramp / 255).max() > 0.03
+    deep = load(encode(DEEP[..., 0], "PNG", icc_profile=gamma))
+    np.testing.assert_array_equal(deep.image[..., 0] * 65535, DEEP[..., 0])
+    assert "has a colour profile: not applied to deep grey" in deep.notices
+
+
+def test_deep_colour_with_a_profile(load):
+    """Colours come before depth: ImageCms converts 8 bits only."""
+    deep = CAT.astype(np.uint16) * 257 + 100
+    for primaries, notice in ((SRGB, KEPT), (DISPLAY_P3, CUT)):
+        embedded = matrix_profile(primaries)
+        packed = chunk(b"iCCP", b"x\0\0" + zlib.compress(embedded))
+        picture = load(png(deep.astype(">u2"), 2, 16, packed))
+        assert notice in picture.notices
+        linear = srgb_decode(deep / 65535) @ (np.linalg.inv(SRGB) @ primaries).T
+        np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=0.015)
+
+
+def test_alpha_outlives_a_profile(load):
+    colour = np.dstack([blocks(), np.full((16, 24), 102, np.uint8)])
+    picture = load(encode(colour, "PNG", icc_profile=matrix_profile(DISPLAY_P3)))
+    linear = srgb_decode(blocks() / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
+    expected = on_white(srgb_encode(linear), np.array(0.4))
+    np.testing.assert_allclose(picture.image, expected, atol=0.012)
+
+
+@pytest.mark.parametrize("broken", [b"x", b"no profile" * 50, None])
+def test_a_broken_profile_is_ignored_and_said(load, broken):
+    wrong = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
+    picture = load(encode(COLOUR, "PNG", icc_profile=broken or wrong))
+    np.testing.assert_array_equal(picture.image * 255, COLOUR)
+    assert picture.notices == ("has a broken colour profile: ignored",)
+
+
+def test_cmyk(load):
+    ink = np.dstack([blocks(), np.full((16, 24), 50, np.uint8)])
+    cmyk = Image.frombytes("CMYK", (24, 16), ink.tobytes())
+    naive = (1 - ink[..., :3] / 255) * (1 - 50 / 255)
+    for kind in ("JPEG", "TIFF"):
+        picture = load(encode(cmyk, kind))
+        np.testing.assert_allclose(picture.image, naive, atol=0.03)
+        assert picture.notices == (
+            "CMYK without a colour profile: colours are approximate",
+        )
+    # A printer that knows cyan only, and prints it grey: L falls from 100 to 0.
+    grid = np.zeros((2, 2, 2, 2, 3), np.uint8)
+    grid[0, ..., 0], grid[..., 1:] = 255, 128
+    steps = np.arange(256, dtype=np.uint8)
+    unit = fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    table = b"mft1" + bytes(4) + b"\4\3\2\0" + unit
+    table += np.tile(steps, 4).tobytes() + grid.tobytes() + np.tile(steps, 3).tobytes()
+    printer = profile(b"CMYK", {b"A2B0": table}, b"prtr")
+    picture = load(encode(cmyk, "TIFF", icc_profile=printer))
+    lightness = 100 * (1 - ink[..., :1] / 255.0)
+    lab = np.dstack([lightness, np.zeros((16, 24, 2))])
+    expected = skimage.color.lab2rgb(lab, illuminant="D65")  # grey: any white will do
+    np.testing.assert_allclose(picture.image, expected, atol=0.02)
+    assert picture.notices == ("converted from its colour profile to sRGB",)
+
+
+def test_lab(load):
+    srgb = CAT / 255
+    xyz = srgb_decode(srgb) @ SRGB.T
+    lab = skimage.color.xyz2lab(xyz, illuminant="D50")
+    stored = np.rint(lab * [2.55, 1, 1]).astype(np.int16).astype(np.uint8)
+    picture = load(tiff(stored, photometric="cielab"))
+    np.testing.assert_allclose(picture.image, srgb, atol=0.02)
+    assert picture.notices == ("converted from Lab to sRGB",)
+
+
+def test_simple_modes_have_the_right_channels(load):
+    bits = RNG.integers(0, 2, (7, 11)).astype(bool)
+    for kind in ("PNG", "TIFF", "BMP", "PPM"):
+        picture = load(encode(Image.fromarray(bits), kind))
+        np.testing.assert_array_equal(picture.image[..., 0], bits)
+        grey = load(encode(COLOUR[..., 0], kind))
+        np.testing.assert_array_equal(grey.image * 255, COLOUR[..., :1])
+    for grey in (COLOUR[..., 0], np.tile(np.arange(4, dtype=np.uint8) * 85, (2, 2))):
+        negative = load(tiff(255 - grey, photometric="miniswhite"))
+        np.testing.assert_array_equal(negative.image[..., 0] * 255, grey)
+    for kind in ("PNG", "TIFF", "BMP", "GIF"):
+        palette = Image.fromarray(COLOUR).quantize(64)
+        picture = load(encode(palette, kind))
+        expected = np.asarray(palette.convert("RGB"))
+        np.testing.assert_array_equal(picture.image * 255, expected)
+        assert picture.notices == ()
+    ycbcr = Image.fromarray(blocks()).convert("YCbCr")
+    np.testing.assert_allclose(
+        load(encode(ycbcr, "TIFF")).image * 255, blocks(), atol=3
+    )
+
+
+def test_gamma_is_ignored_as_browsers_do(load):
+    data = png(COLOUR, 2, 8, chunk(b"gAMA", struct.pack(">I", 20_000)))
+    np.testing.assert_array_equal(load(data).image * 255, COLOUR)
+
+
+# -- damage
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_cut_file_is_refused_or_its_picture_is_whole(load, refused, kind, capfd):
+    data = encode(blocks(), kind)
+    whole = load(data).image
+    lengths = {
+        *range(1, len(data), 1 + len(data) // 60),
+        *range(len(data) - 9, len(data)),
+    }
+    for length in sorted(lengths):
+        try:
+            picture = load(data[:length])
+        except ImageError:
+            message = refused(data[:length])
+            assert "truncated" in message or length < 12, message
+        else:
+            # The last byte of a BMP is padding.
+            assert kind == "BMP"
+            assert length == len(data) - 1
+            np.testing.assert_array_equal(picture.image, whole)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_flipped_bits_never_crash_and_never_pass_in_png(load, kind, capfd):
+    data = bytearray(encode(blocks(), kind))
+    rng = np.random.default_rng(7)
+    for position in rng.integers(0, len(data), 80):
+        bit = 1 << int(rng.integers(8))
+        data[position] ^= bit
+        try:
+            image = load(bytes(data)).image
+        except ImageError as error:
+            assert str(error).isprintable()
+        else:
+            assert kind != "PNG"
+            assert image.dtype == np.float32
+            assert image.shape[2] in (1, 3)
+            assert image.min() >= 0
+            assert image.max() <= 1
+        data[position] ^= bit
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["group4", "tiff_lzw", "jpeg", "tiff_deflate"])
+def test_a_damaged_tiff_prints_nothing(load, compression, capfd):
+    """libtiff prints its errors, and Pillow goes on after some of them."""
+    mode = "1" if compression == "group4" else "RGB"
+    picture = Image.fromarray(blocks()).convert(mode)
+    data = bytearray(encode(picture, "TIFF", compression=compression))
+    refusals = []
+    for position in range(len(data)):
+        data[position] ^= 0x55
+        try:
+            load(bytes(data))
+        except ImageError as error:
+            assert str(error).isprintable()
+            refusals.append(str(error))
+        data[position] ^= 0x55
+    assert capfd.readouterr() == ("", "")
+    if compression == "group4":
+        assert any("ad code word" in refusal for refusal in refusals)
+
+
+def test_other_readers_of_tiff_hear_of_its_errors(load, capfd):
+    noise = RNG.integers(0, 2, (64, 64)).astype(bool)
+    data = bytearray(encode(noise, "TIFF", compression="group4"))
+    load(bytes(data))
+    data[len(data) // 2] ^= 0x55
+    with contextlib.suppress(OSError), Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+    assert "ode word" in capfd.readouterr().err
+
+
+def test_png_rows_that_are_missing_are_not_black(refused):
+    """Checksums hold, the stream just ends early: Pillow would say nothing."""
+    whole = png(COLOUR, 2, 8)
+    for rows in range(7):
+        short = png(COLOUR[:rows], 2, 8)
+        data = whole[:33] + short[33:]
+        assert "rows are missing" in refused(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    start=st.sampled_from(FORMATS).flatmap(
+        lambda kind: st.integers(0, 60).map(lambda n: encode(COLOUR, kind)[:n])
+    ),
+    rest=st.binary(max_size=300),
+)
+def test_only_image_errors_escape(tmp_path_factory, start, rest):
+    path = tmp_path_factory.getbasetemp() / "fuzz"
+    path.write_bytes(start + rest)
+    try:
+        image = load_image(path, max_pixels=10**6).image
+    except ImageError as error:
+        assert str(error).isprintable()
+    else:
+        assert image.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.7\n", b"text"],
+)
+def test_other_formats_are_not_even_tried(refused, data):
+    assert "not in a picture format" in refused(data)
+
+
+def test_much_text_in_a_png_takes_bounded_work(load):
+    long = chunk(b"tEXt", b"k\0" + b"x" * 2_000_000)
+    many = [chunk(b"tEXt", b"k%d\0x" % number) for number in range(10_000)]
+    for extra in ([long], many):
+        np.testing.assert_array_equal(
+            load(png(COLOUR, 2, 8, *extra)).image * 255, COLOUR
+        )
+
+
+# -- real files
+
+
+@needs_edge
+def test_pngsuite_against_the_reference_decoder():
+    paths = sorted((EDGE / "pngsuite").glob("*.png"))
+    assert len(paths) >= 175
+    for path in paths:
+        if path.name.startswith("x"):
+            with pytest.raises(ImageError):
+                load_image(path)
+            continue
+        picture = load_image(path)
+        expected = decode_png(path.read_bytes())
+        np.testing.assert_allclose(
+            picture.image, expected, atol=1e-6, err_msg=path.name
+        )
+        deep = path.stem.endswith("16")
+        assert (KEPT in picture.notices) == deep, path.name
+        transparent = read_png(path.read_bytes())[1].min() < 1
+        assert (WHITE in picture.notices) == transparent, path.name
+
+
+@needs_edge
+def test_one_photograph_in_eight_orientations():
+    folder = EDGE / "exif"
+    upright = load_image(folder / "Landscape_1.jpg").image
+    for number in range(2, 9):
+        picture = load_image(folder / f"Landscape_{number}.jpg")
+        assert picture.image.shape == upright.shape
+        assert np.abs(picture.image - upright).mean() < 0.02
+        assert picture.notices == (TURNED,)
+
+
+# What each file of Pillow's is: channels, and what there is to say or why not.
+PILLOW = {
+    "16_bit_noise.tif": (1, KEPT),
+    "16bit.cropped.tif": (1, KEPT),
+    "1_trns.png": (1, WHITE),
+    "7x13.png": (3, ""),
+    "LICENSE": (0, "not in a picture format"),
+    "anim_frame1.webp": (3, ""),
+    "background_outside_palette.gif": (3, FRAMES),
+    "broken.png": (0, "damaged"),
+    "broken_data_stream.png": (0, "wrong checksum in chunk IDAT"),
+    "broken_exif_dpi.jpg": (3, ""),
+    "bw_gradient.png": (1, ""),
+    "chi.gif": (3, FRAMES),
+    "decompression_bomb.gif": (0, "too many pixels"),
+    "dispose_bgnd.gif": (3, FRAMES),
+    "hopper.Lab.tif": (3, "converted from Lab to sRGB"),
+    "hopper.avif": (3, ""),
+    "hopper.iccprofile.tif": (3, ""),
+    "hopper_16bit.pgm": (1, KEPT),
+    "pil_sample_cmyk.jpg": (3, "CMYK without a colour profile"),
+    "truncated_image.png": (0, "truncated"),
+    "truncated_jpeg.jpg": (0, "truncated"),
+}
+
+
+@needs_edge
+def test_pillow_s_odd_files():
+    assert {path.name for path in (EDGE / "pillow").iterdir()} == set(PILLOW)
+    for name, (channels, words) in PILLOW.items():
+        path = EDGE / "pillow" / name
+        if channels:
+            picture = load_image(path)
+            assert picture.image.shape[2] == channels, name
+            assert words in "".join(picture.notices), name
+            assert bool(picture.notices) == bool(words), name
+        else:
+            with pytest.raises(ImageError, match=words):
+                load_image(path)
+    avif, lab, icc = (
+        load_image(EDGE / "pillow" / f"hopper.{kind}").image
+        for kind in ("avif", "Lab.tif", "iccprofile.tif")
+    )
+    assert np.abs(avif - icc).mean() < 0.02
+    assert np.abs(lab - icc).mean() < 0.02

@@ -1,0 +1,48 @@
+"""The numbers of a summary."""
+
+import numpy as np
+import pytest
+
+from jax_inr import metrics
+from jax_inr.io import summaries
+from jax_inr.io.images import to_uint8
+
+
+def test_quality_measures_the_targets_and_the_saved_picture(image):
+    noise = np.random.default_rng(0).normal(0, 0.02, image.shape).astype(np.float32)
+    image = np.pad(image, ((0, 5), (0, 0), (0, 0)), mode="edge")
+    prediction = image + np.pad(noise, ((0, 5), (0, 0), (0, 0)))
+    quality = summaries.quality(prediction, image, 255)
+    assert quality["psnr_db"] == pytest.approx(float(metrics.psnr(prediction, image)))
+    saved = to_uint8(prediction) / 255
+    mse = np.mean((saved - image) ** 2)
+    assert quality["psnr_8bit_db"] == pytest.approx(-10 * np.log10(mse), abs=1e-4)
+    assert 0 < quality["ssim"] < 1
+
+
+def test_dividing_by_256_is_undone_in_the_saved_picture(image):
+    trained_on = image * np.float32(255 / 256)
+    quality = summaries.quality(trained_on, image, 256)
+    assert quality["psnr_db"] > 120
+    assert quality["psnr_8bit_db"] > 50
+    np.testing.assert_allclose(summaries.to_white(trained_on, 256), image, atol=1e-6)
+
+
+def test_ssim_of_a_tiny_picture_is_not_available(image):
+    assert summaries.quality(image[:10], image[:10], 255)["ssim"] is None
+
+
+def test_sizes_count_what_is_trained():
+    tensors = {
+        "params/dense_0/kernel": np.zeros((4, 5)),
+        "params/dense_0/bias": np.zeros(5),
+        "constants/frequencies": np.zeros((2, 2)),
+    }
+    sizes = summaries.sizes(tensors, 5, 4)
+    assert sizes == {"num_params": 25, "bits_per_pixel": 25 * 32 / 20}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_versions_name_what_the_numbers_depend_on(backend):
+    versions = summaries.versions(backend)
+    assert {"python", "jax-inr", backend, "numpy", "pillow"} <= set(versions)

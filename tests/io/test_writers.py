@@ -1,0 +1,107 @@
+"""Files of pictures: what others read is what was written, whole or not at all."""
+
+import os
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from png_reference import decode_png
+
+from jax_inr.errors import ConfigError, ImageError, OutputError
+from jax_inr.io import writers
+from jax_inr.io.images import to_uint8
+
+SHAPE = (23, 31, 3)
+
+
+def picture(channels=3):
+    rng = np.random.default_rng(1)
+    smooth = np.linspace(-0.2, 1.2, 23 * 31 * channels, dtype=np.float32)
+    noise = rng.normal(0, 0.01, smooth.size).astype(np.float32)
+    return (smooth + noise).reshape(23, 31, channels)
+
+
+def bands(image, *, rows=(1, 9, 4, 8, 1)):
+    """The picture in bands of uneven height, as a render gives them."""
+    yield from np.split(image, np.cumsum(rows)[:-1])
+
+
+def written(path, channels=3):
+    image = picture(channels)
+    writers.write_picture(path, bands(image), 23, 31, channels)
+    assert os.listdir(path.parent) == [path.name]
+    return image, path.read_bytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", [".png", ".16.png"])
+def test_png_is_what_two_decoders_read(tmp_path, suffix, channels):
+    image, data = written(tmp_path / f"a{suffix}", channels)
+    white = 65535 if "16" in suffix else 255
+    # Rounded to the nearest level, half up.
+    exact = np.clip(image.astype(np.float64), 0, 1)
+    np.testing.assert_allclose(decode_png(data), exact, atol=0.5001 / white)
+    if suffix == ".png":
+        with Image.open(tmp_path / "a.png") as opened:
+            read = np.asarray(opened).reshape(23, 31, channels)
+        np.testing.assert_array_equal(read, to_uint8(image))
+    else:
+        assert data[24] == 16
+        assert len(np.unique(decode_png(data))) > 300
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".npy"])
+def test_float_files_keep_every_bit(tmp_path, suffix, channels):
+    path = tmp_path / f"a{suffix}"
+    image, _ = written(path, channels)
+    read = np.load(path) if suffix == ".npy" else tifffile.imread(path)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read.reshape(image.shape), image)
+
+
+def test_a_large_tiff_has_long_offsets(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(tifffile, "imwrite", lambda *a, **how: seen.update(how))
+    writers.write_picture(tmp_path / "a.tif", iter([]), 18_919, 18_919, 3)
+    assert seen["bigtiff"]
+    writers.write_picture(tmp_path / "a.tif", iter([]), 18_900, 18_900, 3)
+    assert not seen["bigtiff"]
+
+
+@pytest.mark.parametrize("suffix", writers.SUFFIXES)
+def test_what_raises_half_way_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+
+    def broken():
+        yield picture()[:9]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writers.write_picture(path, broken(), *SHAPE)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [path.name]
+
+
+def test_a_png_of_nan_is_refused(tmp_path):
+    image = picture()
+    image[20, 3, 1] = np.nan
+    with pytest.raises(ImageError, match="not finite"):
+        writers.write_picture(tmp_path / "a.png", bands(image), *SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a", "a.jpg", "a.png.zip", "png", "a.16"])
+def test_unknown_suffixes_are_refused(name):
+    with pytest.raises(ConfigError, match="unknown suffix") as caught:
+        writers.suffix_of(name)
+    assert all(suffix in caught.value.hint for suffix in writers.SUFFIXES)
+
+
+def test_a_disk_too_small_is_told_before(tmp_path):
+    with pytest.raises(OutputError, match="GiB left"):
+        writers.check_space(tmp_path / "a.npy", 65_535, 65_535, 60_000)
+    writers.check_space(tmp_path / "a.npy", 100, 100, 3)
+    with pytest.raises(OutputError, match="nowhere"):
+        writers.check_space(tmp_path / "nowhere" / "a.npy", 1, 1, 1)

@@ -1,0 +1,219 @@
+"""Faults put into a copy of the sources on purpose, and the parity test that sees each.
+
+A fault is a change of the text of one file. The copy is a whole one and is what its
+tests import; nothing is ever changed in place.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jax_inr.experiments.parity.report import NOT_CAUGHT
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("jax_inr", "torch_ref", "tests", "pyproject.toml")
+TESTS = "tests/test_parity.py"
+
+
+class Mutation(NamedTuple):
+    """A fault: in `file`, `old` becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation(
+        "drop the 2 pi",
+        "jax_inr/encodings.py",
+        "phases = 2 * jnp.pi * turns",
+        "phases = turns",
+    ),
+    Mutation(
+        "swap sin and cos in the encoding of JAX",
+        "jax_inr/encodings.py",
+        "[jnp.sin(phases), jnp.cos(phases)]",
+        "[jnp.cos(phases), jnp.sin(phases)]",
+    ),
+    Mutation(
+        "swap sin and cos in the encoding of torch",
+        "torch_ref/encodings.py",
+        "(torch.sin(phases), torch.cos(phases))",
+        "(torch.cos(phases), torch.sin(phases))",
+    ),
+    Mutation(
+        "round the coordinates to bfloat16",
+        "jax_inr/encodings.py",
+        "jnp.matmul(coords,",
+        "jnp.matmul(coords.astype(jnp.bfloat16).astype(jnp.float32),",
+    ),
+    Mutation(
+        "swap rows and columns",
+        "jax_inr/coordinates.py",
+        'np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)',
+        'np.stack(np.meshgrid(*axes, indexing="ij")[::-1], axis=-1)',
+    ),
+    Mutation(
+        "take the pixel's centre for its corner",
+        "jax_inr/coordinates.py",
+        "(np.arange(height) / height)",
+        "((np.arange(height) + 0.5) / height)",
+    ),
+    Mutation(
+        "give the CNN coordinates in place of indices",
+        "jax_inr/networks.py",
+        "return coords * jnp.array([self.height, self.width], coords.dtype)",
+        "return coords",
+    ),
+    Mutation(
+        "start from biases of zero, as Flax does",
+        "jax_inr/networks.py",
+        "bias_init=uniform(fan_in**-0.5)",
+        "bias_init=nn.initializers.zeros",
+    ),
+    Mutation(
+        "forget the nine taps in the CNN's fan-in",
+        "jax_inr/networks.py",
+        "uniform((9 * image.shape[-1]) ** -0.5)",
+        "uniform(image.shape[-1] ** -0.5)",
+    ),
+    Mutation(
+        "divide by 255 in place of 256",
+        "jax_inr/fitting.py",
+        "np.float32(255 / config.rgb_max)",
+        "np.float32(255 / 255)",
+    ),
+    Mutation(
+        "average the decibels in the pooled PSNR",
+        "jax_inr/metrics.py",
+        "float(psnr_from_mse(np.mean(mses)))",
+        "float(np.mean(psnr_from_mse(np.asarray(mses))))",
+    ),
+    Mutation(
+        "forget to transpose the dense kernels",
+        "torch_ref/convert.py",
+        "leaf = leaf.T[:, :, None, None]",
+        "leaf = leaf.reshape(leaf.shape[::-1])[:, :, None, None]",
+    ),
+    Mutation(
+        "swap the rows and columns of the CNN's kernels",
+        "torch_ref/convert.py",
+        "leaf = leaf.transpose(3, 2, 0, 1)",
+        "leaf = leaf.transpose(3, 2, 1, 0)",
+    ),
+    Mutation(
+        "halve the loss",
+        "jax_inr/training.py",
+        "return jnp.mean((prediction - target) ** 2)",
+        "return 0.5 * jnp.mean((prediction - target) ** 2)",
+    ),
+    Mutation(
+        "weigh the last, smaller tile of pixels as a whole one",
+        "jax_inr/training.py",
+        "leaf * (size / pixels)",
+        "leaf * (tile / pixels)",
+    ),
+    Mutation(
+        "forget the momentum",
+        "jax_inr/optimizers.py",
+        "momentum=config.momentum or None)",
+        "momentum=None)",
+    ),
+    Mutation(
+        "take Nesterov's momentum",
+        "jax_inr/optimizers.py",
+        "momentum=config.momentum or None)",
+        "momentum=config.momentum or None, nesterov=True)",
+    ),
+    Mutation(
+        "forget to clear the gradient",
+        "torch_ref/training.py",
+        "    opt.zero_grad()\n    loss.backward()",
+        "    loss.backward()",
+    ),
+    Mutation(
+        "draw B with twice the sigma",
+        "jax_inr/encodings.py",
+        "return sigma * jax.random.normal",
+        "return 2 * sigma * jax.random.normal",
+    ),
+    Mutation(
+        "forget that a field's white is rgb_max",
+        "jax_inr/field.py",
+        "return colours if rgb_max == 255 else",
+        "return colours if rgb_max else",
+    ),
+)
+
+
+def first_failures() -> Iterator[tuple[Mutation, str]]:
+    """Each fault, and the parity test that first fails with it, or NOT_CAUGHT.
+
+    All are tried in one copy, taken at the start. Raises RuntimeError where the copy
+    itself does not pass, the text to be replaced is not there exactly once, or the
+    tests end in anything but a verdict.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name).resolve()
+        for part in COPIED:
+            if (ROOT / part).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / part, copy / part, ignore=ignored)
+            else:
+                shutil.copy(ROOT / part, copy / part)
+        _check_imports(copy)
+        if (found := _first_failure(copy)) != NOT_CAUGHT:
+            raise RuntimeError(f"without any fault, {found} fails")
+        for mutation in MUTATIONS:
+            path = copy / mutation.file
+            text = path.read_text(encoding="utf-8")
+            if (count := text.count(mutation.old)) != 1:
+                raise RuntimeError(
+                    f"{mutation.name}: {mutation.file} has {mutation.old!r} "
+                    f"{count} times, not once"
+                )
+            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+            yield mutation, _first_failure(copy)
+            path.write_text(text, encoding="utf-8")
+
+
+def _first_failure(copy: Path) -> str:
+    done = _python(copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", TESTS)
+    if done.returncode == 0:
+        return NOT_CAUGHT
+    # An error is no verdict: only a failed test counts.
+    failed = re.search(rf"^FAILED {TESTS}::(.+?)(?: - |$)", done.stdout, re.M)
+    if done.returncode != 1 or failed is None:
+        raise RuntimeError(f"the tests ended without a verdict:\n{done.stdout}")
+    return failed[1]
+
+
+def _check_imports(copy: Path) -> None:
+    """Raise RuntimeError unless what Python imports there is the copy."""
+    program = "import jax_inr, torch_ref; print(jax_inr.__file__, torch_ref.__file__)"
+    done = _python(copy, "-c", program)
+    expected = [str(copy / name / "__init__.py") for name in ("jax_inr", "torch_ref")]
+    if done.stdout.split() != expected:
+        raise RuntimeError(f"the copy is not what is imported: {done.stdout}")
+
+
+def _python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # No bytecode: that of a fault must never serve for the source without it.
+    changes = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=copy,
+        env={**os.environ, **changes},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
