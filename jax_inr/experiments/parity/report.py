@@ -194,7 +194,7 @@ def write_mutations(measured: Json) -> str:
     count = f"{len(measured) - missed} of {len(measured)}"
     return (
         "Each fault is put into a copy of the sources (`tests/mutations.py` says "
-        "how), and `tests/test_parity.py` is run there; without a fault the copy passes. "
+        "how), and `tests/test_parity.py` is run there; without a fault it passes. "
         f"{count} are caught.\n\n" + "\n".join(lines)
     )
 
