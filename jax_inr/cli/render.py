@@ -123,7 +123,7 @@ def render_command(argv: list[str]) -> int:
         if tone is not None:
             bands = map(tone, bands)
         bands = watched(bands, guard, rows)
-        writers.write_picture(options.out, bands, height, width, channels)
+        writers.write_image(options.out, bands, height, width, channels)
     if not options.quiet:
         text = f"written to {options.out}, {height} x {width} pixels{note}"
         console.print(text, highlight=False, markup=False)
