@@ -17,7 +17,7 @@ from jax_inr.config import Config
 from jax_inr.coordinates import FULL, Window, check_view
 from jax_inr.derivatives import Derivative, check_derivative
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import files
+from jax_inr.io import atomic, tensorfile, text
 from jax_inr.model import Model, Variables, make_model
 from jax_inr.rendering import assemble, colours, render_strips, values
 from jax_inr.tensors import flatten, structure, unflatten_like
@@ -255,7 +255,7 @@ class ImageField:
 
         title = os.path.splitext(os.path.basename(path))[0] if title is None else title
         page = to_html(self, title, image).encode("utf-8", "backslashreplace")
-        files.write_atomic(path, page)
+        atomic.write_atomic(path, page)
 
     def header(self) -> dict[str, Any]:
         """What a field file says beside its tensors."""
@@ -275,7 +275,7 @@ class ImageField:
         Raises:
             OutputError: the file cannot be written; an older one is left as it was.
         """
-        files.save_tensors(path, "field", flatten(self.variables), self.header())
+        tensorfile.save_tensors(path, "field", flatten(self.variables), self.header())
 
     @classmethod
     def load(
@@ -290,11 +290,11 @@ class ImageField:
         Raises:
             CheckpointError: the file is damaged, foreign, or of a newer format.
         """
-        tensors, header = files.load_tensors(path, "field")
+        tensors, header = tensorfile.load_tensors(path, "field")
         try:
             return cls.from_tensors(tensors, header, encoding=encoding, network=network)
         except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{files.shown(path)}: {error}", error.hint) from None
+            raise CheckpointError(f"{text.shown(path)}: {error}", error.hint) from None
 
     @classmethod
     def from_tensors(

@@ -22,9 +22,9 @@ from jax_inr.errors import (
     Interrupted,
 )
 from jax_inr.io import summaries
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
 from jax_inr.loop import Outcome, Position, Progress, Trainer, run, worse_notice
 from jax_inr.presets import preset
 

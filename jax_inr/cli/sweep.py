@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from jax_inr import cost
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RUN_FILES, RunFolder
+from jax_inr.io.text import shown
 from jax_inr.loop import Progress
 
 MOST_AT_ONCE = 64  # fits of one program
