@@ -175,3 +175,8 @@ def predict_one(task: Task, field: Field, item: Any) -> Any:
         return task.predict(field, item)
     assert task.points is not None and task.combine is not None
     return task.combine(jax.vmap(field)(jnp.asarray(task.points(item))), item)
+
+
+def described(task: Task) -> Any:
+    """What tells a task of one's own from others, for messages and files."""
+    return task.predict or task.combine
