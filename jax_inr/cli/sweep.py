@@ -18,7 +18,7 @@ from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RUN_FILES, RunFolder
 from jax_inr.io.text import shown
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 
 MOST_AT_ONCE = 64  # fits of one program
 MOST_RUNS = 10_000
