@@ -1,0 +1,36 @@
+"""What was measured of an image: tasks, losses and penalties."""
+
+from jax_inr.tasks.gradients import from_gradients, from_laplacian, poisson_edit
+from jax_inr.tasks.losses import Charbonnier, Huber, absolute, poisson, squared
+from jax_inr.tasks.penalties import SquaredGradient, TotalVariation
+from jax_inr.tasks.restoration import (
+    deblur,
+    denoise,
+    inpaint,
+    reconstruct,
+    superresolve,
+)
+from jax_inr.tasks.task import Field, Penalty, Task
+from jax_inr.tasks.tomography import tomography
+
+__all__ = [
+    "Charbonnier",
+    "Field",
+    "Huber",
+    "Penalty",
+    "SquaredGradient",
+    "Task",
+    "TotalVariation",
+    "absolute",
+    "deblur",
+    "denoise",
+    "from_gradients",
+    "from_laplacian",
+    "inpaint",
+    "poisson",
+    "poisson_edit",
+    "reconstruct",
+    "squared",
+    "superresolve",
+    "tomography",
+]
