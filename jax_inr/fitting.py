@@ -14,7 +14,7 @@ import numpy as np
 from jax_inr import cost
 from jax_inr.cli.signals import SignalGuard
 from jax_inr.config import Config
-from jax_inr.draw import film
+from jax_inr.draw import film, run_images
 from jax_inr.errors import (
     CheckpointError,
     ConfigError,
@@ -22,9 +22,9 @@ from jax_inr.errors import (
     Interrupted,
 )
 from jax_inr.io import summaries
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
 from jax_inr.loop import Outcome, Position, Progress, Trainer, run, worse_notice
 from jax_inr.presets import preset
 
@@ -311,13 +311,13 @@ def _fit(
         )
         if folder is not None:
             folder.save_field(tensors, header)
-            summaries.write_reconstruction(folder, outcome.prediction, config)
+            run_images.write_reconstruction(folder, outcome.prediction, config)
             if not outcome.interrupted:
-                summaries.write_figures(
+                run_images.write_figures(
                     folder, outcome.prediction, picture, config, tensors, step
                 )
                 if films:
-                    summaries.write_film(folder, picture, config, step)
+                    run_images.write_film(folder, picture, config, step)
         summary["seconds"]["total"] = time.perf_counter() - start
         if folder is not None and not outcome.interrupted:
             folder.write_json("summary.json", summary)

@@ -12,7 +12,8 @@ import tyro
 
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import files
+from jax_inr.io import tensorfile, text
+from jax_inr.io.reading import reading
 from jax_inr.presets import PRESETS, preset
 
 FIELDS = tuple(f for f in dataclasses.fields(Config) if f.name != "preset")
@@ -230,11 +231,11 @@ def one_line(box: str) -> tuple[str, str]:
 
 def read_config(path: Path) -> Config:
     """The config in a JSON file."""
-    name = files.shown(path)
+    name = text.shown(path)
     try:
-        with files.reading(path) as file:
-            data = file.read(files.MAX_HEADER_BYTES)
-        return Config.from_dict(files.from_json(data))
+        with reading(path) as file:
+            data = file.read(tensorfile.MAX_HEADER_BYTES)
+        return Config.from_dict(text.from_json(data))
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
     except ValueError as error:

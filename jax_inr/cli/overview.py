@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from jax_inr.cli.sweep import Failure
-from jax_inr.io.files import to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.text import to_json
 
 
 def write_overview(

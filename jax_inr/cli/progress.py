@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jax_inr.cli import streams
-from jax_inr.io.files import shown
+from jax_inr.io.text import shown
 from jax_inr.loop import Progress
 
 PLAIN_SECONDS = 5.0  # between two plain lines

@@ -123,7 +123,7 @@ def render_command(argv: list[str]) -> int:
         if tone is not None:
             bands = map(tone, bands)
         bands = watched(bands, guard, rows)
-        writers.write_picture(options.out, bands, height, width, channels)
+        writers.write_image(options.out, bands, height, width, channels)
     if not options.quiet:
         text = f"written to {options.out}, {height} x {width} pixels{note}"
         console.print(text, highlight=False, markup=False)
@@ -202,11 +202,11 @@ def extrapolate_command(argv: list[str]) -> int:
     prepare_device("cpu")
     from jax_inr.analysis import extrapolation
     from jax_inr.draw import plots
-    from jax_inr.io import files
+    from jax_inr.io import atomic
 
     measured = [extrapolation.measure(load_field(path)) for path in options.fields]
     figure = extrapolation.figure(measured)
-    files.write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
+    atomic.write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
     for each in measured:
         print(f"{each.name}: {each.sentence}")
     print(f"written to {options.out}")

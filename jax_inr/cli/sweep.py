@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from jax_inr import cost
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RUN_FILES, RunFolder
+from jax_inr.io.text import shown
 from jax_inr.loop import Progress
 
 MOST_AT_ONCE = 64  # fits of one program
@@ -253,16 +253,16 @@ def write_run(files: RunFolder, run: Run, fit: Any) -> None:
         OutputError: something cannot be written.
         DivergedError: the fit has diverged, and gets no summary: it is not finished.
     """
-    from jax_inr.io import summaries
+    from jax_inr.draw import run_images
 
     files.clear()
     files.write_json("config.json", run.config.to_dict())
     for row in fit.rows:
         files.append_metrics(row)
     files.save_field(fit.tensors, fit.header)
-    summaries.write_reconstruction(files, fit.prediction, run.config)
+    run_images.write_reconstruction(files, fit.prediction, run.config)
     steps = fit.summary["steps"]
-    summaries.write_figures(
+    run_images.write_figures(
         files, fit.prediction, run.picture, run.config, fit.tensors, steps
     )
     if fit.summary["stopped"] == "diverged":

@@ -1,0 +1,62 @@
+"""The images of a finished run: reconstruction, figures and film in its folder.
+
+Framework-free, so that both back ends draw alike.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from jax_inr import metrics
+from jax_inr.config import Config
+from jax_inr.draw import film
+from jax_inr.draw.encoding import encoding_channels
+from jax_inr.io import summaries
+from jax_inr.io.images import Picture, encode_png
+from jax_inr.io.runs import RunFolder
+
+
+def write_reconstruction(
+    folder: RunFolder, prediction: np.ndarray, config: Config
+) -> None:
+    """Write reconstruction.png: the prediction where 1 is white."""
+    shown = summaries.to_white(prediction, config.rgb_max)
+    folder.write("reconstruction.png", encode_png(shown))
+
+
+def write_figures(
+    folder: RunFolder,
+    prediction: np.ndarray,
+    picture: Picture,
+    config: Config,
+    tensors: dict[str, np.ndarray],
+    step: int,
+) -> None:
+    """Write comparison.png, curves.png and encoding.png."""
+    # Imported late: matplotlib takes half a second.
+    from jax_inr.draw import plots
+
+    image = picture.image
+    caption = f"{Path(picture.path or 'picture').name} · {config.preset} · step {step}"
+    shown = summaries.to_white(prediction, config.rgb_max)
+    psnr_db = float(metrics.psnr(prediction, image * (255 / config.rgb_max)))
+    figure = plots.comparison(image, shown, psnr_db, caption)
+    folder.write("comparison.png", plots.png(figure))
+    figure = plots.curves(folder.read_metrics(), caption)
+    folder.write("curves.png", plots.png(figure))
+    channels, titles = encoding_channels(config, tensors, *image.shape[:2])
+    figure = plots.encoding(channels, titles, caption)
+    folder.write("encoding.png", plots.png(figure))
+
+
+def write_film(folder: RunFolder, picture: Picture, config: Config, step: int) -> None:
+    """Write film.webp of the frames up to `step`, and film.mp4 where that is possible.
+
+    Frames that are damaged are left out.
+    """
+    paths = [path for at, path in folder.list_frames().items() if at <= step]
+    frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
+    caption = f"{Path(picture.path or 'picture').name} · {config.preset}"
+    folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))
+    if film.has_mp4():
+        folder.write("film.mp4", film.to_mp4(film.drawn(frames, caption)))
