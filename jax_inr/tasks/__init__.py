@@ -3,14 +3,18 @@
 from jax_inr.tasks.gradients import from_gradients, from_laplacian, poisson_edit
 from jax_inr.tasks.losses import Charbonnier, Huber, absolute, poisson, squared
 from jax_inr.tasks.penalties import SquaredGradient, TotalVariation
-from jax_inr.tasks.restoration import (
-    deblur,
-    denoise,
+from jax_inr.tasks.restoration import deblur, denoise, superresolve
+from jax_inr.tasks.task import (
+    Field,
+    Penalty,
+    Task,
+    from_config,
     inpaint,
+    pixel_colour,
+    pixel_points,
+    predict_one,
     reconstruct,
-    superresolve,
 )
-from jax_inr.tasks.task import Field, Penalty, Task
 from jax_inr.tasks.tomography import tomography
 
 __all__ = [
@@ -24,11 +28,15 @@ __all__ = [
     "absolute",
     "deblur",
     "denoise",
+    "from_config",
     "from_gradients",
     "from_laplacian",
     "inpaint",
+    "pixel_colour",
+    "pixel_points",
     "poisson",
     "poisson_edit",
+    "predict_one",
     "reconstruct",
     "squared",
     "superresolve",

@@ -17,9 +17,15 @@ from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.tasks import measure
 from jax_inr.tasks.penalties import gradients
-from jax_inr.tasks.restoration import checked, checked_mask
 from jax_inr.tasks.stencils import Stencil
-from jax_inr.tasks.task import Field, Task, at_points, check_finite
+from jax_inr.tasks.task import (
+    Field,
+    Task,
+    at_points,
+    check_finite,
+    checked,
+    checked_mask,
+)
 
 Method = Literal["derivative", "difference"]
 FIVE_POINTS = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -38,13 +44,13 @@ def from_gradients(
             to pixel, which is exact where `measure.gradients` made the gradient.
 
     Raises:
-        ImageError: rows or columns are not (height, width, channels).
-        ConfigError: they differ in shape, a value is not finite, or the method is
-            unknown.
+        ImageError: rows or columns are not (height, width, channels) of finite values,
+            or differ in shape.
+        ConfigError: the method is unknown.
     """
     rows, columns = checked(rows), checked(columns)
     if rows.shape != columns.shape:
-        raise ConfigError(
+        raise ImageError(
             f"the slopes down the rows are of shape {rows.shape}, but those along the "
             f"columns of {columns.shape}",
             "give both for every pixel",
@@ -63,8 +69,8 @@ def from_laplacian(laplacian: ArrayLike, method: Method | str = "derivative") ->
             `from_gradients` and `measure.laplacian`.
 
     Raises:
-        ImageError: the Laplacian is not (height, width, channels).
-        ConfigError: a value is not finite, or the method is unknown.
+        ImageError: the Laplacian is not (height, width, channels) of finite values.
+        ConfigError: the method is unknown.
     """
     laplacian = checked(laplacian)
     check_finite("laplacian", laplacian)
@@ -84,7 +90,8 @@ def _from_derivatives(
     values = values.reshape(-1, *values.shape[2:])
     match method:
         case "derivative":
-            return Task(items, values, derivative(height, width), shape=shape)
+            predict = derivative(height, width)
+            return Task(items=items, values=values, predict=predict, shape=shape)
         case "difference":
             return at_points(difference(height, width), items, values, shape)
     raise ConfigError(f"unknown method {method!r}", "methods: derivative, difference")
@@ -101,9 +108,9 @@ def poisson_edit(target: ArrayLike, source: ArrayLike, mask: ArrayLike) -> Task:
         mask: (h, w), True where the source goes.
 
     Raises:
-        ImageError: an image is not (height, width, channels).
-        ConfigError: the images differ in shape; the mask is of another shape, or
-            covers nothing or everything; or a value is not finite.
+        ImageError: an image is not (height, width, channels) of finite values; the
+            images differ in shape; the mask is of another shape, or covers nothing or
+            everything.
     """
     target, source = checked(target), checked(source)
     height, width, channels = target.shape
@@ -112,9 +119,9 @@ def poisson_edit(target: ArrayLike, source: ArrayLike, mask: ArrayLike) -> Task:
             f"the source is of shape {source.shape}, but the target of {target.shape}",
             "crop or resize one of them",
         )
-    mask = checked_mask(mask, height, width)
+    mask = checked_mask(mask, target)
     if not mask.any() or mask.all():
-        raise ConfigError(
+        raise ImageError(
             f"the mask covers {mask.sum()} of {mask.size} pixels",
             "it is True where the source goes, and leaves some of the target",
         )

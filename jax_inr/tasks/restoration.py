@@ -1,7 +1,6 @@
-"""Tasks whose measurements are weighted sums of an image's pixels.
+"""Restoration: tasks whose measurements are weighted sums of an image's pixels.
 
-Each is `predict`ed from colours at pixel positions by a `Stencil`, so a fit may keep
-the features of those positions.
+Each is a function of the colours at pixel positions, so a fit may keep their features.
 """
 
 from typing import Literal
@@ -10,53 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jax_inr.coordinates import pixel_grid
-from jax_inr.errors import ConfigError, ImageError
-from jax_inr.tasks.losses import poisson, squared
+from jax_inr.errors import ConfigError
+from jax_inr.tasks.losses import poisson
 from jax_inr.tasks.measure import DownKernel, down_weights, whole_factor
 from jax_inr.tasks.stencils import Stencil, as_kernel, in_tiles, tile_side
-from jax_inr.tasks.task import Task, at_points, check_finite
-
-PIXEL = ((1.0,),)
-
-
-def reconstruct(image: ArrayLike) -> Task:
-    """Every pixel of an image: a measurement is `field(x)`.
-
-    Args:
-        image: (h, w, c), white is 1; values outside [0, 1] are fitted as they are.
-
-    Raises:
-        ImageError: the image is not (height, width, channels).
-        ConfigError: a value is not finite.
-    """
-    image = checked(image)
-    return inpaint(image, np.ones(image.shape[:2], bool))
-
-
-def inpaint(image: ArrayLike, mask: ArrayLike) -> Task:
-    """The pixels of an image where the mask is True.
-
-    Pixels outside the mask are not read: they may hold anything, NaN too.
-
-    Args:
-        mask: (h, w) of booleans, or of 0 and 1.
-
-    Raises:
-        ImageError: the image is not (height, width, channels).
-        ConfigError: the mask is of another shape or keeps no pixel, or a value that it
-            keeps is not finite.
-    """
-    image = checked(image)
-    height, width, _ = image.shape
-    mask = checked_mask(mask, height, width)
-    if not mask.any():
-        raise ConfigError(
-            f"the mask keeps 0 of {mask.size} pixels", "it is True where they are known"
-        )
-    values = image[mask]
-    check_finite("image", values)
-    stencil = Stencil(PIXEL, height, width)
-    return at_points(stencil, pixel_grid(height, width)[mask], values, image.shape)
+from jax_inr.tasks.task import (
+    Task,
+    at_points,
+    check_finite,
+    checked,
+    pixel_colour,
+    pixel_points,
+    reconstruct,
+)
 
 
 def superresolve(
@@ -69,9 +34,9 @@ def superresolve(
         kernel: how `low` was made, see `measure.down_weights`.
 
     Raises:
-        ImageError: `low` is not (height, width, channels).
-        ConfigError: the factor is no whole number of at least 1, the kernel is
-            unknown, or a value is not finite.
+        ImageError: `low` is not (height, width, channels) of finite values.
+        ConfigError: the factor is no whole number of at least 1, or the kernel is
+            unknown.
     """
     low = checked(low)
     check_finite("image", low)
@@ -88,7 +53,11 @@ def superresolve(
     values = in_tiles(low, rows, columns) if tile else low.reshape(-1, channels)
     kernel_2d = as_kernel(np.outer(weights, weights))
     stencil = Stencil(kernel_2d, *high, (first, first), factor, tile)
-    return at_points(stencil, corners.reshape(-1, 2), values, (*high, channels))
+    task = at_points(stencil, corners.reshape(-1, 2), values, (*high, channels))
+    if factor == 1:
+        # A pixel alone has no axis of points, which trainers know.
+        return task.replace(points=pixel_points, combine=pixel_colour)
+    return task
 
 
 def deblur(image: ArrayLike, kernel: ArrayLike) -> Task:
@@ -101,9 +70,9 @@ def deblur(image: ArrayLike, kernel: ArrayLike) -> Task:
             makes one.
 
     Raises:
-        ImageError: the image is not (height, width, channels).
+        ImageError: the image is not (height, width, channels) of finite values.
         ConfigError: the kernel has an even side, a sum that is not positive, or is
-            larger than the image; or a value is not finite.
+            larger than the image.
     """
     image = checked(image)
     check_finite("image", image)
@@ -127,13 +96,13 @@ def denoise(
             their peak, see `losses.poisson`.
 
     Raises:
-        ImageError: the image is not (height, width, channels).
-        ConfigError: the noise is unknown, a value is not finite, or a count negative.
+        ImageError: the image is not (height, width, channels) of finite values.
+        ConfigError: the noise is unknown, or a count negative.
     """
     task = reconstruct(image)
     match noise:
         case "gaussian":
-            return task.replace(loss=squared)
+            return task
         case "poisson":
             if (negative := int((task.values < 0).sum())) > 0:
                 raise ConfigError(
@@ -143,35 +112,6 @@ def denoise(
                 )
             return task.replace(loss=poisson)
     raise ConfigError(f"unknown noise {noise!r}", "noise: gaussian, poisson")
-
-
-def checked(image: ArrayLike) -> np.ndarray:
-    """An image as contiguous float32 (h, w, c); raises ImageError."""
-    image = np.ascontiguousarray(image, dtype=np.float32)
-    if image.ndim != 3 or not image.size:
-        raise ImageError(
-            f"an image of shape {image.shape} is not (height, width, channels)"
-        )
-    return image
-
-
-def checked_mask(mask: ArrayLike, height: int, width: int) -> np.ndarray:
-    """A mask of this size as booleans; raises ConfigError."""
-    mask = np.asarray(mask)
-    if mask.shape != (height, width):
-        size = "x".join(map(str, mask.shape)) or "a single number"
-        raise ConfigError(
-            f"the mask is {size}, but the image {height}x{width}",
-            "give one number for each pixel",
-        )
-    if mask.dtype != bool:
-        others = int(((mask != 0) & (mask != 1)).sum())
-        if others:
-            raise ConfigError(
-                f"{others} of the mask's {mask.size} values are neither 0 nor 1",
-                "compare it with a threshold",
-            )
-    return mask.astype(bool)
 
 
 def checked_kernel(kernel: ArrayLike, height: int, width: int) -> np.ndarray:

@@ -57,8 +57,6 @@ class Stencil:
 
     def combine(self, colours: Float[Array, "p c"], item: Any) -> Float[Array, "..."]:
         """The sums: (c,), or (rows, columns, c) of a tile."""
-        if self.kernel == ((1.0,),) and self.tile is None:
-            return colours[0]
         kernel = jnp.asarray(self.kernel, colours.dtype)
         if self.tile is None:
             return jnp.tensordot(

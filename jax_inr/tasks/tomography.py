@@ -26,8 +26,8 @@ def tomography(sinogram: ArrayLike, angles: ArrayLike) -> Task:
 
     Raises:
         ImageError: the sinogram is not (detectors, views) or (detectors, views,
-            channels).
-        ConfigError: the angles are not as many as the views, or a value is not finite.
+            channels) of finite values.
+        ConfigError: the angles are not as many as the views.
     """
     sinogram = np.asarray(sinogram, np.float64)
     if sinogram.ndim not in (2, 3) or not sinogram.size:

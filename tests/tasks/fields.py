@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jax_inr.tasks import predict_one
+
 
 def lookup(image):
     """The field of an image's pixels: a position is that of a pixel, or an error."""
@@ -38,7 +40,7 @@ def predictions(task, field):
     """What a task's measurements of a field are, (n, ...)."""
 
     def all_of(items):
-        return jax.vmap(lambda item: task.predict(field, item))(items)
+        return jax.vmap(lambda item: predict_one(task, field, item))(items)
 
     return jax.jit(all_of)(jax.tree.map(jnp.asarray, task.items))
 

