@@ -132,7 +132,9 @@ class Progress(NamedTuple):
 class Recorder:
     """What the loop tells of a fit; this one forgets everything."""
 
-    wants_frames = False
+    def next_frame(self, step: int) -> float:
+        """The first step of the film after `step`; infinity where none is made."""
+        return math.inf
 
     def row(self, row: dict[str, Any]) -> None:
         """Take an evaluation."""
@@ -276,7 +278,7 @@ class _Loop:
             with _failing(lane):
                 if steps[index] == 0 and not lane.rules.losses_evaluate:
                     lane.position.first_mse = self.trainer.evaluate(index)
-                if steps[index] == 0 and lane.recorder.wants_frames:
+                if steps[index] == 0 and lane.recorder.next_frame(0) < math.inf:
                     lane.recorder.frame(0, self.trainer.predict(index))
             self.finish(index)
 
@@ -314,18 +316,15 @@ class _Loop:
 
     def next_stop(self, step: int, front: list[int]) -> int:
         """The step at which the loop has to look at the fits again."""
-        from jax_inr.draw.film import next_frame
-
-        ends = [step + self.chunk_steps]
+        ends: list[float] = [step + self.chunk_steps]
         ends += [self.lanes[i].position.step for i in self.running() if i not in front]
         for index in front:
             lane = self.lanes[index]
             ends.append(lane.rules.steps)
             if not lane.rules.losses_evaluate:
                 ends.append(lane.rules.next_due(step))
-            if lane.recorder.wants_frames:
-                ends.append(next_frame(step))
-        return min(ends)
+            ends.append(lane.recorder.next_frame(step))
+        return int(min(ends))
 
     def worked(self, num_steps: int, elapsed: float, cpu_seconds: float) -> float:
         """The seconds of a chunk: of a process that was paused, those it should take.
@@ -341,8 +340,6 @@ class _Loop:
 
     def evaluate(self, index: int, step: int, losses: np.ndarray) -> None:
         """Record the evaluations of a chunk that began after `step` steps."""
-        from jax_inr.draw.film import next_frame
-
         lane, trainer = self.lanes[index], self.trainer
         rules, at = lane.rules, lane.position
         if rules.losses_evaluate:
@@ -363,7 +360,7 @@ class _Loop:
             )
             if rules.is_due(at.step) or is_target:
                 lane.record(at.step, mse, at.loss)
-        if lane.recorder.wants_frames and at.step == next_frame(step):
+        if at.step == lane.recorder.next_frame(step):
             lane.recorder.frame(at.step, trainer.predict(index))
 
     def diverge(self, index: int, step: int, losses: np.ndarray) -> None:
@@ -385,7 +382,7 @@ class _Loop:
         with _failing(lane):
             if at.last_row != at.step:
                 lane.record(at.step, self.trainer.evaluate(index), at.loss)
-            if lane.recorder.wants_frames:
+            if lane.recorder.next_frame(at.step) < math.inf:
                 lane.recorder.frame(at.step, self.trainer.predict(index))
             lane.recorder.save(at, self.trainer.state(index))
             lane.stopped = why

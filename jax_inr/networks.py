@@ -74,7 +74,7 @@ class PixelMLP(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, " f"]) -> Float[Array, " c"]:
-        numbers = self.variables.get("constants", {})
+        numbers: Any = self.variables.get("constants", {})
         widths = (*self.hidden_features, self.channels)
         for index, width in enumerate(widths):
             fan_in = features.shape[-1]
@@ -203,6 +203,23 @@ def _gelu(z: Array, numbers: Numbers) -> Array:
     return nn.gelu(z)
 
 
+ACTIVATIONS = {
+    "relu": _relu,
+    "gelu": _gelu,
+    "siren": _sine,
+    "finer": _finer,
+    "gauss": _gauss,
+}
+
+
+def activation_name(activate: Callable[..., Array]) -> str:
+    """What an activation of PixelMLP is called; ValueError for one of another's."""
+    for name, known in ACTIVATIONS.items():
+        if known is activate:
+            return name
+    raise ValueError(f"{activate} is no activation of ours")
+
+
 def mlp(
     num_features: int,
     hidden_features: tuple[int, ...] = (128, 256),
@@ -213,7 +230,7 @@ def mlp(
     precision: str = "float32",
 ) -> FlaxNetwork:
     """The notebook's network: ReLU (or GELU) between, a sigmoid at the end."""
-    activate = {"relu": _relu, "gelu": _gelu}[activation]
+    activate = ACTIVATIONS[activation]
     module = PixelMLP(hidden_features, channels, activate, nn.sigmoid, precision, init)
     bounds = _bounds(num_features, hidden_features, channels)
     return FlaxNetwork(

@@ -64,10 +64,7 @@ class RunFolder:
             # Beside the lock there may be what a killed run was about to write.
             names = [n for n in os.listdir(run.path) if not n.startswith(".jax_inr")]
             if names and not overwrite:
-                hint = (
-                    "choose another folder; or --overwrite, or --resume the run there"
-                )
-                raise OutputError(f"{shown(run.path)} is not empty", hint)
+                raise run.not_empty()
             undo.pop_all()
         return run
 
@@ -84,6 +81,21 @@ class RunFolder:
                 temp.unlink()
             undo.pop_all()
         return run
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there but a lock and what a killed run left half made."""
+        names = os.listdir(self.path)
+        return all(name.startswith(".jax_inr") for name in names)
+
+    def holds_a_run(self) -> bool:
+        """Whether there is what a run can go on from, and nothing foreign."""
+        names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
+        return self._picture.exists() and names <= {*RUN_FILES, "checkpoints", "frames"}
+
+    def not_empty(self) -> OutputError:
+        """The error for a folder in which something else stands."""
+        hint = "choose another folder; or --overwrite, or --resume the run there"
+        return OutputError(f"{shown(self.path)} is not empty", hint)
 
     def clear(self) -> None:
         """Remove the files of the run before, and no others.
@@ -202,23 +214,34 @@ class RunFolder:
             rows.append((line, row))
         return rows
 
-    def save_picture(self, picture: Picture) -> None:
-        """Keep the picture that is fitted: resuming needs it, its file may change."""
+    def save_picture(self, picture: Picture | None, about: dict[str, Any]) -> None:
+        """Keep the image that is fitted: resuming needs it, its file may change.
+
+        about: what else the run is made of, for the header.
+        """
         self._check_lock()
-        header = picture._asdict()
-        tensors = {"image": header.pop("image")}
+        header, tensors = {"about": about}, {}
+        if picture is not None:
+            header |= picture._asdict()
+            tensors["image"] = header.pop("image")
         with output_errors(self._checkpoints):
             self._checkpoints.mkdir(exist_ok=True)
         tensorfile.save_tensors(self._picture, "picture", tensors, header)
 
-    def load_picture(self) -> Picture:
-        """Read the picture of `save_picture`."""
+    def load_picture(self) -> tuple[Picture | None, dict[str, Any]]:
+        """Read what `save_picture` kept."""
         tensors, header = tensorfile.load_tensors(self._picture, "picture")
+        about = header.pop("about", None)
+        if not isinstance(about, dict):
+            raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
+        if not tensors:
+            return None, about
         kinds = {name: type(value) for name, value in {**header, **tensors}.items()}
         fields = dict(image=np.ndarray, path=str, sha256=str, notices=list)
         if kinds != fields or tensors["image"].dtype != np.float32:
             raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
-        return Picture(**{**header, **tensors, "notices": tuple(header["notices"])})
+        fields = {**header, **tensors, "notices": tuple(header["notices"])}
+        return Picture(**fields), about
 
     def save_field(self, tensors: Tensors, header: dict) -> None:
         """Save the field file."""
@@ -250,11 +273,11 @@ class RunFolder:
                     old.unlink()
         self._good = path
 
-    def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], list[str]]:
+    def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
         """Read (tensors, header, notices) of the newest checkpoint that is good.
 
-        A notice names each newer one that is not, and why. With no good one, the
-        CheckpointError does.
+        None where none was saved. A notice names each newer one that is not, and why.
+        With no good one, the CheckpointError does.
         """
         bad = []
         for path in reversed(self._list_checkpoints()):
@@ -265,7 +288,9 @@ class RunFolder:
                 continue
             self._good = path
             return tensors, header, [f"{problem}; using {path.name}" for problem in bad]
-        problems = "; ".join(bad) or "none was saved"
+        if not bad:
+            return None
+        problems = "; ".join(bad)
         raise CheckpointError(
             f"no good checkpoint in {shown(self.path)}: {problems}",
             "begin again with --overwrite",

@@ -265,3 +265,8 @@ def check_finite(name: str, values: np.ndarray) -> None:
             f"{bad} of the {np.size(values)} values of the {name} are not finite",
             "mend them, or leave their measurements out",
         )
+
+
+def described(task: Task) -> Any:
+    """What tells a task of one's own from others, for messages and files."""
+    return task.predict or task.combine
