@@ -1,4 +1,4 @@
-"""Memory that a fit needs, told before it starts; what is left of the machine's.
+"""Memory that a fit needs, told before it starts.
 
 Framework-free. The estimate counts the large arrays only and is meant to be right
 within a factor of two.
@@ -6,13 +6,11 @@ within a factor of two.
 
 import contextlib
 import itertools
-import os
-import resource
 from collections.abc import Iterator
-from pathlib import Path
 
 from jax_inr.config import Config
 from jax_inr.errors import DeviceError
+from jax_inr.machine import available_bytes as available_bytes
 from jax_inr.splits import num_trained
 
 # The most that features of all pixels may take before they are computed anew.
@@ -68,25 +66,6 @@ def check(needed_bytes: int, limit_bytes: int | None) -> None:
             f"the {left / 2**30:.2f} GiB that {whose}",
             "take a smaller --size, --hidden-features or --batch-size",
         )
-
-
-def available_bytes() -> int:
-    """Memory that this process can still take: the machine's, a cgroup's, a limit's."""
-    bounds = []
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        words = next(line for line in lines if line.startswith("MemAvailable:")).split()
-        bounds.append(int(words[1]) * 1024)
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        bounds.append(limit - int((group / "memory.current").read_text()))
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        bounds.append(soft)
-    if not bounds:
-        bounds.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return max(min(bounds), 0)
 
 
 @contextlib.contextmanager

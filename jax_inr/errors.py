@@ -1,17 +1,42 @@
 """What can go wrong, said in one line: the project's exceptions and exit codes."""
 
+MAX_MESSAGE = 2000  # characters of an error
+
+
+def printable(text: str, most: int = 500) -> str:
+    """Text of a stranger as one line of `most` characters or fewer, safe to show.
+
+    What does not print is escaped as in Python, so that no file speaks to a terminal;
+    of a longer text the middle is left out.
+    """
+    # Cut before as well: only what is shown is looked at.
+    text = _cut(text, most)
+    if not text.isprintable():
+        text = _cut(
+            "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), most
+        )
+    return text
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    kept = most - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
 
 class JaxInrError(Exception):
     """An error whose text is one line for the user; `hint` says what to do.
 
+    Whatever the message quotes, it is made printable and bounded here.
     `exit_code` is what the command line exits with.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(printable(message, MAX_MESSAGE))
+        self.hint = printable(hint, MAX_MESSAGE)
 
 
 class ConfigError(JaxInrError):
@@ -58,5 +83,13 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+        super().__init__(printable(message, MAX_MESSAGE))
         self.exit_code = 128 + signal_number
+
+
+def unsupported(error: ImportError) -> DeviceError:
+    """What a system is told that lacks a module which Linux and macOS have."""
+    return DeviceError(
+        f"jax_inr runs on Linux and macOS; this system has no {error.name}",
+        "on Windows, use the Windows Subsystem for Linux",
+    )
