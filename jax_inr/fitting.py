@@ -20,6 +20,7 @@ from jax_inr.errors import (
     ConfigError,
     ImageError,
     Interrupted,
+    printable,
 )
 from jax_inr.io import summaries
 from jax_inr.io.images import Picture
@@ -101,6 +102,8 @@ def fit(
     if out is None:
         return _fit(None, picture, config, backend, None, how)
     with RunFolder.create(out, overwrite=overwrite) as folder:
+        for notice in folder.notices:
+            how.get("on_notice", print)(notice)
         return _fit(folder, picture, config, backend, None, how)
 
 
@@ -136,7 +139,7 @@ def resume(
             )
         wanted = checkpoint.config.replace(**(changes or {}))
         _check_changes(checkpoint.config, wanted)
-        for notice in notices:
+        for notice in (*folder.notices, *notices):
             how.get("on_notice", print)(notice)
         return _fit(folder, picture, wanted, checkpoint.backend, checkpoint, how)
 
@@ -156,8 +159,13 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
     Raises:
         CheckpointError: none is good, or it is another run's; what differs is named.
     """
-    tensors, header, notices = folder.load_checkpoint()
-    picture, where = folder.load_picture(), shown(folder.path)
+    where, found = shown(folder.path), folder.load_checkpoint()
+    if found is None:
+        raise CheckpointError(
+            f"no good checkpoint in {where}: none was saved",
+            "begin again with --overwrite",
+        )
+    (tensors, header, notices), picture = found, folder.load_picture()
     backend, then = header.get("backend"), header.get("versions")
     known = tuple(summaries.PACKAGES)
     if backend not in known:
@@ -183,7 +191,8 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
         f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
     ]
     if changed:
-        notices.append(f"not bit for bit the same run: {', '.join(changed)}")
+        changes = printable(", ".join(changed))
+        notices.append(f"not bit for bit the same run: {changes}")
     position = _position(header.get("position"), where)
     return Checkpoint(tensors, config, backend, position), picture, notices
 
