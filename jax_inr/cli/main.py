@@ -148,9 +148,11 @@ def fit_command(argv: list[str]) -> int:
 
 def devices_for_cores() -> None:
     """Have JAX take each core for a device: many fits at once share cores best so."""
+    from jax_inr.machine import allowed_cores
+
     flags = os.environ.get("XLA_FLAGS", "")
     if "device_count" not in flags:
-        flag = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+        flag = f"--xla_force_host_platform_device_count={allowed_cores()}"
         os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
 
 

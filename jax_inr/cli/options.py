@@ -12,8 +12,8 @@ import tyro
 
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import tensorfile, text
-from jax_inr.io.reading import reading
+from jax_inr.io.reading import read_json
+from jax_inr.io.text import shown
 from jax_inr.presets import PRESETS, preset
 
 FIELDS = tuple(f for f in dataclasses.fields(Config) if f.name != "preset")
@@ -112,7 +112,7 @@ def parse_fit(argv: list[str]) -> Any:
     named = early.parse_known_args(argv)[0]
     if named.resume is not None:
         try:
-            base = read_config(Path(named.resume) / "config.json")
+            base = read_config(Path(named.resume) / "config.json", follow=False)
         except ConfigError as error:
             hint = "check the path, or begin again with --overwrite"
             raise CheckpointError(str(error), hint) from error
@@ -229,19 +229,14 @@ def one_line(box: str) -> tuple[str, str]:
     return " ".join(lines[:end]).rstrip("."), hint
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, *, follow: bool = True) -> Config:
     """The config in a JSON file."""
-    name = text.shown(path)
     try:
-        with reading(path) as file:
-            data = file.read(tensorfile.MAX_HEADER_BYTES)
-        return Config.from_dict(text.from_json(data))
+        return Config.from_dict(read_json(path, follow=follow))
     except CheckpointError as error:
-        raise ConfigError(str(error)) from error
-    except ValueError as error:
-        raise ConfigError(f"{name}: not a JSON config ({error})") from error
+        raise ConfigError(str(error), error.hint) from error
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}", error.hint) from error
+        raise ConfigError(f"{shown(path)}: {error}", error.hint) from error
 
 
 def check_ranges(config: Config, options: Any) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Pixels of the coarse picture that decides how bright a derivative is drawn.
 PROBE_SIDE = 128
+# Pixels drawn where neither --size nor --scale is given: as many as `fit` takes.
+MAX_NATIVE_PIXELS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +174,10 @@ def export_command(argv: list[str]) -> int:
     if not options.out.lower().endswith((".html", ".htm")):
         raise ConfigError(f"cannot write {options.out}: not an .html", "name it so")
     prepare_device("cpu")
+    from jax_inr.draw import page
+
     field = load_field(options.field)
+    page.check_size(field)
     image = None
     if options.image is not None:
         from jax_inr.io.images import load_image
@@ -206,7 +211,8 @@ def extrapolate_command(argv: list[str]) -> int:
 
     measured = [extrapolation.measure(load_field(path)) for path in options.fields]
     figure = extrapolation.figure(measured)
-    atomic.write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
+    data = plots.png(figure, dpi=extrapolation.DPI)
+    atomic.write_atomic(options.out, data, follow=True)
     for each in measured:
         print(f"{each.name}: {each.sentence}")
     print(f"written to {options.out}")
@@ -224,9 +230,12 @@ def prepare_device(device: str) -> None:
 def load_field(path: str) -> "ImageField":
     """The field of a file, or of a run's folder."""
     from jax_inr.field import ImageField
+    from jax_inr.io.reading import refuse_link
 
+    path = os.path.expanduser(path)
     if Path(path).is_dir():
         path = str(Path(path) / "field.safetensors")
+        refuse_link(path, CheckpointError)
     return ImageField.load(path)
 
 
@@ -234,6 +243,7 @@ def picture_of(path: str) -> np.ndarray | None:
     """The picture beside a field in a run's folder, if there is one."""
     from jax_inr.io.runs import RunFolder
 
+    path = os.path.expanduser(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).absolute().parent
     try:
         return RunFolder(folder).load_picture().image
@@ -250,6 +260,13 @@ def view_size(
     """Height and width of a render: as asked, or the picture's pixels in the window."""
     if size is not None:
         return (size, size) if isinstance(size, int) else size
+    if scale is None and field.height * field.width > MAX_NATIVE_PIXELS:
+        # A header claims what it likes.
+        raise ConfigError(
+            f"the field is of {field.height} x {field.width} pixels, more than are "
+            "drawn unasked",
+            "give --size or --scale",
+        )
     top, left, bottom, right = window
     scale = 1.0 if scale is None else scale
     sides = field.height * (bottom - top) * scale, field.width * (right - left) * scale

@@ -16,6 +16,7 @@ from jax_inr import cost
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
 from jax_inr.io.images import Picture
+from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RUN_FILES, RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Progress
@@ -134,7 +135,7 @@ def open_whole(out: Path) -> RunFolder:
     """The locked folder of many runs; OutputError where it is that of a single one."""
     with contextlib.ExitStack() as undo:
         whole = undo.enter_context(RunFolder.create(out, overwrite=True))
-        if (out / "config.json").exists():
+        if (whole.path / "config.json").exists():
             hint = "choose another folder for several"
             raise OutputError(f"{shown(out)} holds a single run", hint)
         undo.pop_all()
@@ -151,6 +152,9 @@ def open_run(
             what this very run has left, and `overwrite` does not allow that.
         CheckpointError: a file there is damaged.
     """
+    # Of the folders below that of all runs, none is a link either.
+    for each in (folder, *folder.parents)[: len(Path(run.name).parts)]:
+        refuse_link(each, OutputError)
     with contextlib.ExitStack() as undo:
         files = undo.enter_context(RunFolder.create(folder, overwrite=True))
         summary = None
