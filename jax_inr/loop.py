@@ -86,7 +86,8 @@ class Progress(NamedTuple):
     steps: int
     seconds: float
     loss: float
-    psnr_db: float  # of the latest evaluation; NaN before the first
+    psnr_db: float  # of the newest evaluation; NaN before the first
+    evaluated_step: int  # of that evaluation; 0 before the first
     steps_per_second: float
 
 
@@ -231,7 +232,15 @@ def run(
         rate = num_steps / elapsed
         chunk_steps = int(min(max(rate * CHUNK_SECONDS, 1), MAX_CHUNK_STEPS))
         on_progress(
-            Progress(at.step, config.steps, at.seconds, at.loss, log.psnr_db, rate)
+            Progress(
+                step=at.step,
+                steps=config.steps,
+                seconds=at.seconds,
+                loss=at.loss,
+                psnr_db=log.psnr_db,
+                evaluated_step=at.last_row,
+                steps_per_second=rate,
+            )
         )
     save(at)
     prediction = trainer.predict()

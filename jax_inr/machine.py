@@ -24,7 +24,7 @@ def select(device: str) -> Device:
         reason = " ".join(str(error).split()) or "no reason"
         raise DeviceError(
             f"JAX finds no {wanted} here ({reason})",
-            'pip install "jax-inr[cuda12]" and check the driver, or use --device cpu',
+            'pip install -e ".[cuda12]" and check the driver, or use --device cpu',
         ) from error
 
 

@@ -415,5 +415,6 @@ def _run(
         chunk_steps = int(min(max(rate * CHUNK_SECONDS, 1), MAX_CHUNK_STEPS))
         loss = float(np.mean(losses[:, -1]))
         psnr_db = float(np.mean([log.psnr_db for log in logs]))
-        on_progress(Progress(step, base.steps, seconds, loss, psnr_db, rate))
+        last = logs[0].position.last_row
+        on_progress(Progress(step, base.steps, seconds, loss, psnr_db, last, rate))
     return seconds
