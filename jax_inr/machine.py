@@ -1,8 +1,10 @@
 """The device that JAX computes on: found, or its absence said in one line."""
 
+import contextlib
+import os
+import resource
+from pathlib import Path
 from typing import Any
-
-import jax
 
 from jax_inr.errors import DeviceError
 
@@ -15,6 +17,9 @@ def select(device: str) -> Device:
     Raises:
         DeviceError: there is none of that kind.
     """
+    # Imported late: the torch back end does without JAX.
+    import jax
+
     kind = None if device == "auto" else device
     try:
         return jax.devices(kind)[0]
@@ -32,3 +37,22 @@ def describe(device: Device) -> str:
     """A device for the summary: platform and kind."""
     kind = device.device_kind
     return device.platform if kind == device.platform else f"{device.platform} ({kind})"
+
+
+def available_bytes() -> int:
+    """Memory that this process can still take: the machine's, a cgroup's, a limit's."""
+    bounds = []
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        words = next(line for line in lines if line.startswith("MemAvailable:")).split()
+        bounds.append(int(words[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        bounds.append(limit - int((group / "memory.current").read_text()))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        bounds.append(soft)
+    if not bounds:
+        bounds.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return max(min(bounds), 0)

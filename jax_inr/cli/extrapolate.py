@@ -33,11 +33,11 @@ def command(argv: list[str]) -> int:
     process.prepare_device("cpu")
     from jax_inr.analysis import extrapolation
     from jax_inr.draw import plots
-    from jax_inr.io import files
+    from jax_inr.io.atomic import write_atomic
 
     measured = [extrapolation.measure(load_field(path)) for path in options.fields]
     figure = extrapolation.figure(measured)
-    files.write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
+    write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
     for each in measured:
         print(f"{each.name}: {each.sentence}")
     print(f"written to {options.out}")

@@ -10,7 +10,7 @@ from jax_inr.cli.parsing import parse_size
 from jax_inr.cli.refusals import RESUMABLE, check
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
-from jax_inr.io.files import shown, to_json
+from jax_inr.io.text import shown, to_json
 from jax_inr.presets import PRESETS
 
 Options = FitOptions
@@ -25,20 +25,13 @@ def command(argv: list[str]) -> int:
         from jax_inr.cli import sweep
 
         return sweep.fit_all(options, config)
-    from jax_inr.cli import library, progress
+    from jax_inr import fitting
+    from jax_inr.cli import progress
 
     console = progress.console()
     silent = options.quiet or options.json
     with process.SignalGuard() as guard, progress.Display(console, silent) as display:
-        how: dict[str, Any] = {
-            "device": options.device,
-            "on_progress": display,
-            "on_notice": process.notice,
-            "save_every_seconds": options.checkpoint_seconds,
-            "film": options.film,
-            "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
-            "stop": guard,
-        }
+        how = how_to_fit(options, display, guard)
         if options.resume:
             out = options.resume
             changes = {
@@ -46,11 +39,11 @@ def command(argv: list[str]) -> int:
                 for name in RESUMABLE
                 if getattr(config, name) != getattr(base, name)
             }
-            fit = library.resume(out, backend=options.backend, **changes, **how)
+            fit = fitting.resume(out, backend=options.backend, **changes, **how)
         else:
             image = read_image(next(iter(options.image), None), options, config)
             out = options.out or free_folder(image.path, options.preset)
-            fit = library.fit(
+            fit = fitting.fit(
                 image,
                 config,
                 backend=options.backend or "jax",
@@ -67,6 +60,21 @@ def command(argv: list[str]) -> int:
         text = f"{shown(out)} is finished: {what_next(out, config, fit.summary)}"
         console.print(text, highlight=False, markup=False)
     return 0
+
+
+def how_to_fit(
+    options: RunOptions, display: Any, guard: process.SignalGuard
+) -> dict[str, Any]:
+    """The keywords that `fit`, `resume` and `fit_many` of the library share."""
+    return {
+        "device": options.device,
+        "on_progress": display,
+        "on_notice": process.notice,
+        "save_every_seconds": options.checkpoint_seconds,
+        "film": options.film,
+        "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
+        "stop": guard,
+    }
 
 
 def report_silently(options: RunOptions, out: Path, summary: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ import tyro
 from jax_inr.cli.parsing import parse, parse_known
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import files
+from jax_inr.io import tensorfile, text
+from jax_inr.io.reading import reading
 from jax_inr.presets import preset
 
 
@@ -79,7 +80,7 @@ def sections() -> dict[str, list[dataclasses.Field[Any]]]:
     found: dict[str, list[dataclasses.Field[Any]]] = {}
     name = ""
     for field in dataclasses.fields(Config):
-        name = field.metadata.get("section", name)
+        name = field.metadata["section"] or name
         if field.name != "preset":
             found.setdefault(name, []).append(field)
     return found
@@ -159,11 +160,11 @@ def _base(argv: list[str]) -> Config:
 
 def read_config(path: Path) -> Config:
     """The config in a JSON file."""
-    name = files.shown(path)
+    name = text.shown(path)
     try:
-        with files.reading(path) as file:
-            data = file.read(files.MAX_HEADER_BYTES)
-        return Config.from_dict(files.from_json(data))
+        with reading(path) as file:
+            data = file.read(tensorfile.MAX_HEADER_BYTES)
+        return Config.from_dict(text.from_json(data))
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
     except ConfigError as error:

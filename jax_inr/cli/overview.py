@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jax_inr.errors import ImageError
-from jax_inr.io.files import shown, to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.text import shown, to_json
 
 # Files beside the runs' folders; config.json stands for the folder of a single run.
 FILES = (

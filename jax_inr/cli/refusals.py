@@ -11,7 +11,6 @@ Problem = tuple[str, str]  # the message, and the way out
 # What a resumed run may change: none of it alters a step that was taken.
 RESUMABLE = ("steps", "eval_every", "target_psnr", "max_seconds")
 RUN_OWN = ("image", "sweep", "size", "out", "config", "overwrite", "max_pixels")
-ONE_FIT = ("film", "max_memory", "checkpoint_seconds")
 
 _FOURIER = ("gaussian", "periodic", "trainable")
 # The choice that a field belongs to: under any other it would change nothing.
@@ -51,13 +50,9 @@ def check(options: RunOptions, config: Config, base: Config) -> None:
         problems.append(
             ("--max-pixels is of images, and none is named", "leave it out")
         )
-    if len(options.image) > 1 or options.sweep:
-        alone = [_flag(name) for name in _given(options, ONE_FIT)]
-        if options.backend == "torch":
-            alone.append("--backend torch")
-        if alone:
-            text = f"{', '.join(alone)} goes with one fit at a time"
-            problems.append((text, "leave it out, or give one image and no --sweep"))
+    if options.backend == "torch" and (len(options.image) > 1 or options.sweep):
+        hint = "leave it out, or give one image and no --sweep"
+        problems.append(("--backend torch goes with one fit at a time", hint))
     varied = [word.partition("=")[0].replace("-", "_") for word in options.sweep]
     refuse(problems + _idle(config, [*changed, *varied]))
 

@@ -92,7 +92,7 @@ def command(argv: list[str]) -> int:
         if tone is not None:
             strips = map(tone, strips)
         strips = watched(strips, guard, rows)
-        writers.write_picture(options.out, strips, height, width, channels)
+        writers.write_image(options.out, strips, height, width, channels)
     if not options.quiet:
         text = f"written to {options.out}, {height} x {width} pixels{note}"
         console.print(text, highlight=False, markup=False)

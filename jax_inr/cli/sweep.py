@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from jax_inr.cli import process
-from jax_inr.cli.fit import free_folder, read_image, report_silently
+from jax_inr.cli.fit import free_folder, how_to_fit, read_image, report_silently
 from jax_inr.cli.options import RunOptions
 from jax_inr.cli.overview import FILES, Result, results_table, write_overview
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, Interrupted, JaxInrError, OutputError
-from jax_inr.io.files import shown
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
 
 MOST_RUNS = 10_000
 
@@ -39,7 +39,8 @@ class Run(NamedTuple):
 
 def fit_all(options: RunOptions, config: Config) -> int:
     """Fit several images, or with a sweep, into one folder; returns the exit code."""
-    from jax_inr.cli import library, progress
+    from jax_inr import fitting
+    from jax_inr.cli import progress
 
     varied = parse_sweep(options.sweep, config)
     process.devices_for_cores()
@@ -56,24 +57,21 @@ def fit_all(options: RunOptions, config: Config) -> int:
                 progress.Display(console, silent) as display,
                 _going_on(out),
             ):
-                fits = library.fit_many(
+                fits = fitting.fit_many(
                     [run.image for run in runs],
                     [run.config for run in runs],
                     names=[run.name for run in runs],
                     out=out,
                     overwrite=options.overwrite,
-                    device=options.device,
-                    on_progress=display,
-                    on_notice=process.notice,
-                    stop=guard,
+                    **how_to_fit(options, display, guard),
                 )
             for name, error in fits.failures.items():
                 process.say(f"error: {name}: {process.explain(error)[0]}")
             failures |= fits.failures
-            done = [run for run in runs if run.name not in fits.failures]
             results = [
-                Result(run.name, run.image_name, run.point, fit.summary)
-                for run, fit in zip(done, fits, strict=True)
+                Result(run.name, run.image_name, run.point, fits.done[run.name].summary)
+                for run in runs
+                if run.name in fits.done
             ]
         summary = write_overview(out, results, failures, varied)
     if silent:
@@ -240,9 +238,10 @@ def open_whole(out: Path) -> RunFolder:
 
 @contextlib.contextmanager
 def _going_on(out: Path) -> Iterator[None]:
-    """Add to an interruption how the runs go on."""
+    """Say of an interruption how all runs go on: --resume would be of one of them."""
     try:
         yield
     except Interrupted as error:
-        text = f"{error}; the same command with --out {shown(out)} goes on"
+        what, _, _ = str(error).partition("; ")
+        text = f"{what}; the same command with --out {shown(out)} goes on"
         raise Interrupted(text, error.exit_code - 128) from error

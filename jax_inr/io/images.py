@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
-from jax_inr.io.files import StrPath, shown, write_atomic
+from jax_inr.io.atomic import write_atomic
 from jax_inr.io.formats import HINT, decode, to_unit
+from jax_inr.io.text import StrPath, shown
 
 MAX_FILE_BYTES = 2**30
 

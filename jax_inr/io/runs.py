@@ -12,9 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from jax_inr.errors import CheckpointError, OutputError
-from jax_inr.io import files
-from jax_inr.io.files import StrPath, Tensors, output_errors, shown
+from jax_inr.io import atomic, tensorfile, text
+from jax_inr.io.atomic import output_errors
 from jax_inr.io.images import Picture
+from jax_inr.io.reading import reading
+from jax_inr.io.tensorfile import Tensors
+from jax_inr.io.text import StrPath, shown
 
 # All that a run writes beside checkpoints/ and frames/, and with those all that
 # `clear` removes.
@@ -61,10 +64,7 @@ class RunFolder:
             # Beside the lock there may be what a killed run was about to write.
             names = [n for n in os.listdir(run.path) if not n.startswith(".jax_inr")]
             if names and not overwrite:
-                hint = (
-                    "choose another folder; or --overwrite, or --resume the run there"
-                )
-                raise OutputError(f"{shown(run.path)} is not empty", hint)
+                raise run.not_empty()
             undo.pop_all()
         return run
 
@@ -81,6 +81,21 @@ class RunFolder:
                 temp.unlink()
             undo.pop_all()
         return run
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there but a lock and what a killed run left half made."""
+        names = os.listdir(self.path)
+        return all(name.startswith(".jax_inr") for name in names)
+
+    def holds_a_run(self) -> bool:
+        """Whether there is what a run can go on from, and nothing foreign."""
+        names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
+        return self._picture.exists() and names <= {*RUN_FILES, "checkpoints", "frames"}
+
+    def not_empty(self) -> OutputError:
+        """The error for a folder in which something else stands."""
+        hint = "choose another folder; or --overwrite, or --resume the run there"
+        return OutputError(f"{shown(self.path)} is not empty", hint)
 
     def clear(self) -> None:
         """Remove the files of the run before, and no others.
@@ -125,19 +140,19 @@ class RunFolder:
         if name not in RUN_FILES:
             raise ValueError(f"{name!r} is not in RUN_FILES")
         self._check_lock()
-        files.write_atomic(self.path / name, data)
+        atomic.write_atomic(self.path / name, data)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one of RUN_FILES as `to_json` does: inf and nan become strings."""
-        self.write(name, (files.to_json(value, indent=2) + "\n").encode())
+        self.write(name, (text.to_json(value, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read the JSON object in one of the run's files."""
         path = self.path / name
-        with files.reading(path) as file:
+        with reading(path) as file:
             data = file.read()
         try:
-            value = files.from_json(data)
+            value = text.from_json(data)
         except ValueError as error:
             raise CheckpointError(f"{shown(path)} is damaged: {error}") from error
         if not isinstance(value, dict):
@@ -158,7 +173,7 @@ class RunFolder:
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl: an object of numbers with an integer "step"."""
         self._check_lock()
-        line = (files.to_json(row) + "\n").encode()
+        line = (text.to_json(row) + "\n").encode()
         path = self._metrics
         with output_errors(path), open(path, "ab", buffering=0) as file:
             size = file.tell()
@@ -183,12 +198,12 @@ class RunFolder:
     def _read_lines(self) -> list[tuple[bytes, dict[str, Any]]]:
         if not self._metrics.exists():
             return []
-        with files.reading(self._metrics) as file:
+        with reading(self._metrics) as file:
             lines = file.read().removesuffix(b"\n").split(b"\n")
         rows = []
         for number, line in enumerate(lines, 1):
             try:
-                row = files.from_json(line)
+                row = text.from_json(line)
                 if type(row["step"]) is not int:
                     raise ValueError("step is not an integer")
             except (ValueError, LookupError, TypeError) as error:
@@ -199,28 +214,41 @@ class RunFolder:
             rows.append((line, row))
         return rows
 
-    def save_picture(self, picture: Picture) -> None:
-        """Keep the picture that is fitted: resuming needs it, its file may change."""
+    def save_picture(self, picture: Picture | None, about: dict[str, Any]) -> None:
+        """Keep the image that is fitted: resuming needs it, its file may change.
+
+        about: what else the run is made of, for the header.
+        """
         self._check_lock()
-        header = picture._asdict()
-        tensors = {"image": header.pop("image")}
+        header, tensors = {"about": about}, {}
+        if picture is not None:
+            header |= picture._asdict()
+            tensors["image"] = header.pop("image")
         with output_errors(self._checkpoints):
             self._checkpoints.mkdir(exist_ok=True)
-        files.save_tensors(self._picture, "picture", tensors, header)
+        tensorfile.save_tensors(self._picture, "picture", tensors, header)
 
-    def load_picture(self) -> Picture:
-        """Read the picture of `save_picture`."""
-        tensors, header = files.load_tensors(self._picture, "picture")
+    def load_picture(self) -> tuple[Picture | None, dict[str, Any]]:
+        """Read what `save_picture` kept."""
+        tensors, header = tensorfile.load_tensors(self._picture, "picture")
+        about = header.pop("about", None)
+        if not isinstance(about, dict):
+            raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
+        if not tensors:
+            return None, about
         kinds = {name: type(value) for name, value in {**header, **tensors}.items()}
         fields = dict(image=np.ndarray, path=str, sha256=str, notices=list)
         if kinds != fields or tensors["image"].dtype != np.float32:
             raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
-        return Picture(**{**header, **tensors, "notices": tuple(header["notices"])})
+        fields = {**header, **tensors, "notices": tuple(header["notices"])}
+        return Picture(**fields), about
 
     def save_field(self, tensors: Tensors, header: dict) -> None:
         """Save the field file."""
         self._check_lock()
-        files.save_tensors(self.path / "field.safetensors", "field", tensors, header)
+        tensorfile.save_tensors(
+            self.path / "field.safetensors", "field", tensors, header
+        )
 
     def save_checkpoint(self, step: int, tensors: Tensors, header: dict) -> None:
         """Save what resuming at `step` needs; keep the last good checkpoint beside it.
@@ -233,9 +261,11 @@ class RunFolder:
             self._checkpoints.mkdir(exist_ok=True)
             # Whatever the power does, the log must not be behind the checkpoint.
             if self._metrics.exists():
-                files.sync(self._metrics)
-            files.save_tensors(path, "checkpoint", tensors, {**header, "step": step})
-            files.sync(self.path)
+                atomic.sync(self._metrics)
+            tensorfile.save_tensors(
+                path, "checkpoint", tensors, {**header, "step": step}
+            )
+            atomic.sync(self.path)
             # A step saved again (a resumed run, stopped at once) ages nothing.
             before = self._list_checkpoints() if path != self._good else []
             for old in before:
@@ -243,22 +273,24 @@ class RunFolder:
                     old.unlink()
         self._good = path
 
-    def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], list[str]]:
+    def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
         """Read (tensors, header, notices) of the newest checkpoint that is good.
 
-        A notice names each newer one that is not, and why. With no good one, the
-        CheckpointError does.
+        None where none was saved. A notice names each newer one that is not, and why.
+        With no good one, the CheckpointError does.
         """
         bad = []
         for path in reversed(self._list_checkpoints()):
             try:
-                tensors, header = files.load_tensors(path, "checkpoint")
+                tensors, header = tensorfile.load_tensors(path, "checkpoint")
             except CheckpointError as error:
                 bad.append(str(error))
                 continue
             self._good = path
             return tensors, header, [f"{problem}; using {path.name}" for problem in bad]
-        problems = "; ".join(bad) or "none was saved"
+        if not bad:
+            return None
+        problems = "; ".join(bad)
         raise CheckpointError(
             f"no good checkpoint in {shown(self.path)}: {problems}",
             "begin again with --overwrite",
@@ -269,7 +301,7 @@ class RunFolder:
         self._check_lock()
         with output_errors(self._frames):
             self._frames.mkdir(exist_ok=True)
-        files.write_atomic(self._frames / f"step_{step:09d}.png", data)
+        atomic.write_atomic(self._frames / f"step_{step:09d}.png", data)
 
     def list_frames(self) -> dict[int, Path]:
         """The film's frames by step, first to last."""
@@ -284,7 +316,7 @@ class RunFolder:
 
     def _list_temporary(self) -> list[Path]:
         folders = (self.path, self._checkpoints, self._frames)
-        return [temp for f in folders for temp in f.glob(files.TEMP_PATTERN)]
+        return [temp for f in folders for temp in f.glob(atomic.TEMP_PATTERN)]
 
     def _acquire(self) -> None:
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jax_inr import many
-from jax_inr.cli import library, main, overview, sweep
+from jax_inr import fitting, running, trainer
+from jax_inr.cli import main, overview, sweep
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DeviceError
 from jax_inr.io.runs import RunFolder
@@ -306,7 +306,7 @@ def test_json_prints_the_whole_summary(fitted, fit):
 
 
 def test_a_signal_ends_the_runs_and_says_how_they_go_on(fitted, fit, monkeypatch):
-    real = library.fit_many
+    real = fitting.fit_many
 
     def stopped(*arguments, on_progress, **how):
         def signalled(progress):
@@ -317,7 +317,7 @@ def test_a_signal_ends_the_runs_and_says_how_they_go_on(fitted, fit, monkeypatch
 
     words = (*ABC, *QUICK, "--seed", 5, "--out", "new")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "fit_many", stopped)
+        patch.setattr(fitting, "fit_many", stopped)
         code, _, (line,) = fit(*words)
     assert code == 143 and "SIGTERM" in line
     assert line.endswith("the same command with --out new goes on")
@@ -364,14 +364,14 @@ def test_a_single_runs_folder_is_no_place_for_several(fitted, fit):
 
 
 def test_memory_that_ends_stops_no_other_run(fit, tmp_path, monkeypatch):
-    real = many.fit_many
+    real = running._make_trainer
 
-    def scarce(images, configs, **how):
-        if len(images[0].image) == 17:
+    def scarce(runs, options):
+        if runs[0].shape[0] == 17:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return real(images, configs, **how)
+        return real(runs, options)
 
-    monkeypatch.setattr(many, "fit_many", scarce)
+    monkeypatch.setattr(running, "_make_trainer", scarce)
     save(tmp_path / "tall.png", 17, 12)
     save(tmp_path / "wide.png")
     code, _, (line,) = fit("tall.png", "wide.png", *QUICK, "--out", "out")
@@ -387,10 +387,16 @@ def test_a_diverged_fit_has_failed_and_is_done_again(fit, tmp_path, monkeypatch)
     words = (*images, *SMALL, "--batch-size", 16, "--steps", 20, "--out", "out")
     words = (*words, "--schedule", "constant", "--warmup-steps", 0)
     words = (*words, "--sweep", "learning-rate=1e6,0.1")
-    finite = many._finite
+    real = trainer.JaxTrainer.advance
+
+    def poisoned(self, *how):
+        """The last of all fits is one whose state is not finite."""
+        losses, good = real(self, *how)
+        good[5] = False
+        return losses, good
+
     with monkeypatch.context() as patch:
-        # The last of all fits is one whose state is not finite.
-        patch.setattr(many, "_finite", lambda state: finite(state).at[5].set(False))
+        patch.setattr(trainer.JaxTrainer, "advance", poisoned)
         code, out, errors = fit(*words)
     assert code == 5, errors
     bad = "[red]/learning_rate=0.1"

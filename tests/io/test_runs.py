@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_inr.errors import CheckpointError, OutputError
-from jax_inr.io import files, runs
+from jax_inr.io import atomic, runs, tensorfile
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
 
@@ -52,7 +52,7 @@ def checkpoint_names(run):
 
 
 def strays(folder):
-    return list(folder.rglob(files.TEMP_PATTERN))
+    return list(folder.rglob(atomic.TEMP_PATTERN))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     for name, data in foreign.items():
         (run.path / name).parent.mkdir(exist_ok=True)
         (run.path / name).write_bytes(data)
-    (run.path / files.TEMP_PATTERN.replace("*", "1-a")).touch()
+    (run.path / atomic.TEMP_PATTERN.replace("*", "1-a")).touch()
     with RunFolder.create(run.path, overwrite=True) as run:
         run.clear()
         left = {name: data for name, data in contents(run.path).items() if data}
@@ -171,7 +171,7 @@ def test_run_is_reopened_as_it_was_but_for_temporary_files(tmp_path):
         run.save_checkpoint(1, STATE, {})
     before = contents(run.path)
     for folder in (run.path, run.path / "checkpoints"):
-        (folder / files.TEMP_PATTERN.replace("*", "1-a")).write_bytes(b"half")
+        (folder / atomic.TEMP_PATTERN.replace("*", "1-a")).write_bytes(b"half")
     with RunFolder.reopen(run.path):
         pass
     assert contents(run.path) == before
@@ -641,7 +641,7 @@ def test_picture_comes_back(run):
     np.testing.assert_array_equal(picture.image, image)
     assert picture[1:] == ("cat.png", "0" * 64, ("a notice",))
     path = run.path / "checkpoints" / "picture.safetensors"
-    files.save_tensors(path, "picture", {"image": image}, {})
+    tensorfile.save_tensors(path, "picture", {"image": image}, {})
     with pytest.raises(CheckpointError, match="picture"):
         run.load_picture()
     path.unlink()

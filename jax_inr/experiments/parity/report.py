@@ -23,7 +23,8 @@ from jax_inr.draw import plots
 from jax_inr.errors import JaxInrError
 from jax_inr.experiments.benchmark.report import machine
 from jax_inr.io import summaries
-from jax_inr.io.files import to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.text import to_json
 from jax_inr.presets import preset
 
 Json = dict[str, Any]
