@@ -260,17 +260,17 @@ def view_size(
     """Height and width of a render: as asked, or the picture's pixels in the window."""
     if size is not None:
         return (size, size) if isinstance(size, int) else size
-    if scale is None and field.height * field.width > MAX_NATIVE_PIXELS:
+    top, left, bottom, right = window
+    times = 1.0 if scale is None else scale
+    sides = field.height * (bottom - top) * times, field.width * (right - left) * times
+    height, width = (max(round(side), 1) for side in sides)
+    if scale is None and height * width > MAX_NATIVE_PIXELS:
         # A header claims what it likes.
         raise ConfigError(
-            f"the field is of {field.height} x {field.width} pixels, more than are "
-            "drawn unasked",
+            f"the picture has {height} x {width} pixels there by the field's header, "
+            "more than are drawn unasked",
             "give --size or --scale",
         )
-    top, left, bottom, right = window
-    scale = 1.0 if scale is None else scale
-    sides = field.height * (bottom - top) * scale, field.width * (right - left) * scale
-    height, width = (max(round(side), 1) for side in sides)
     return height, width
 
 

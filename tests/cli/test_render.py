@@ -1,5 +1,6 @@
 """The commands that use a field: render, export, extrapolate, in real processes."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -300,3 +301,40 @@ def test_a_view_has_the_pictures_pixels_unless_asked_otherwise():
     assert viewing.view_size(field, None, 2, (-1, 0, 1, 0.5)) == (48, 17)
     assert viewing.view_size(field, 7, None, (0, 0, 1, 1)) == (7, 7)
     assert viewing.view_size(field, None, None, (0, 0, 1e-6, 1)) == (1, 17)
+
+
+def test_a_header_that_claims_millions_of_pixels_makes_no_work(
+    tmp_path, capsys, monkeypatch
+):
+    """A file of 2 kB whose picture would take 5 GB."""
+    field = saved(tmp_path)
+    dataclasses.replace(field, height=20_000, width=20_000).save(tmp_path / "big")
+    monkeypatch.setattr(ImageField, "render", lambda *_: pytest.fail("drawn"))
+    monkeypatch.setattr(ImageField, "render_bands", lambda *_: pytest.fail("drawn"))
+    Image.new("RGB", (4, 4)).save(tmp_path / "small.png")
+    out, html = str(tmp_path / "a.png"), str(tmp_path / "a.html")
+    picture = ["--image", str(tmp_path / "small.png")]
+    for command, code, word in (
+        (["render", "--out", out], 2, "--size"),
+        (["export", "--out", html], 2, "16777216 pixels"),
+        (["export", "--out", html, *picture], 2, "16777216 pixels"),
+    ):
+        name, *rest = command
+        assert main.main([name, str(tmp_path / "big"), *rest]) == code
+        line = capsys.readouterr().err
+        assert "20000 x 20000" in line and word in line and line.count("\n") == 1
+    big = ImageField.load(tmp_path / "big")
+    assert viewing.view_size(big, None, 0.01, (0, 0, 1, 1)) == (200, 200)
+    assert viewing.view_size(big, None, None, (0, 0, 0.1, 0.1)) == (2000, 2000)
+
+
+def test_the_target_of_a_link_is_written(tmp_path, capsys):
+    saved(tmp_path)
+    (tmp_path / "real").mkdir()
+    for name in ("a.png", "a.npy", "a.html"):
+        (tmp_path / name).symlink_to(tmp_path / "real" / name)
+        command = "export" if name.endswith("html") else "render"
+        field = str(tmp_path / "field.safetensors")
+        assert main.main([command, field, "--out", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).is_symlink()
+    assert sorted(os.listdir(tmp_path / "real")) == ["a.html", "a.npy", "a.png"]
