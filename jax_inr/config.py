@@ -15,8 +15,8 @@ from jax_inr.errors import ConfigError
 
 def _field(default: Any, doc: str, low: float = 0, high: float = math.inf, **kw) -> Any:
     """A config field with its meaning (the help text) and its closed range."""
-    metadata = {"low": low, "high": high, "doc": doc, **kw}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"low": low, "high": high, "doc": doc}
+    return dataclasses.field(default=default, metadata=metadata, **kw)
 
 
 Encoding = Literal[
@@ -57,7 +57,9 @@ class Config:
     Values are checked on construction; `ConfigError` names the field and its range.
     """
 
-    preset: str = _field("custom", "Name of the preset this config started from.")
+    preset: str = _field(
+        "custom", "Name of the preset this config started from.", compare=False
+    )
 
     # Target
     rgb_max: Literal[255, 256] = _field(
@@ -224,39 +226,6 @@ class Config:
                 "use a --finest of --coarsest or more",
             ),
         ]
-
-    @property
-    def num_features(self) -> int:
-        """Features of one coordinate under the encoding."""
-        match self.encoding:
-            case "basic":
-                return 4
-            case "none":
-                return 2
-            case "dense_grid" | "hash_grid":
-                return self.num_levels * self.level_features
-        return 2 * self.num_frequencies
-
-    @property
-    def trains_encoding(self) -> bool:
-        """Whether features change with the parameters, and so cannot be kept."""
-        return self.encoding in ("trainable", *GRIDS)
-
-    @property
-    def level_cells(self) -> tuple[int, ...]:
-        """Cells an axis of each grid level, in geometric progression."""
-        growth = (self.finest / self.coarsest) ** (1 / max(self.num_levels - 1, 1))
-        # Rounded rather than floored: the finest is reached in spite of the power.
-        return tuple(
-            round(self.coarsest * growth**level) for level in range(self.num_levels)
-        )
-
-    def level_shape(self, cells: int) -> tuple[int, ...]:
-        """Shape of a level's table: all its nodes, or a hash table of fewer."""
-        nodes = (cells + 1) ** 2
-        if self.encoding == "hash_grid" and nodes > 2**self.log2_table_size:
-            return (2**self.log2_table_size, self.level_features)
-        return (cells + 1, cells + 1, self.level_features)
 
     def replace(self, /, **changes: Any) -> "Config":
         """This config with some fields changed; raises ConfigError as construction."""

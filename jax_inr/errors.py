@@ -1,5 +1,8 @@
 """What can go wrong, said in one line: the project's exceptions and exit codes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 MAX_MESSAGE = 2000  # characters of an error
 
 
@@ -28,8 +31,9 @@ def _cut(text: str, most: int) -> str:
 class JaxInrError(Exception):
     """An error whose text is one line for the user; `hint` says what to do.
 
-    Whatever the message quotes, it is made printable and bounded here.
-    `exit_code` is what the command line exits with.
+    Whatever the message quotes is made printable and bounded here. The hint is a note
+    of the exception too, so that a traceback shows it. `exit_code` is what the command
+    line exits with.
     """
 
     exit_code = 1
@@ -37,9 +41,11 @@ class JaxInrError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(printable(message, MAX_MESSAGE))
         self.hint = printable(hint, MAX_MESSAGE)
+        if hint:
+            self.add_note(self.hint)
 
 
-class ConfigError(JaxInrError):
+class ConfigError(JaxInrError, ValueError):
     """An option or a field of the config is wrong."""
 
     exit_code = 2
@@ -63,7 +69,7 @@ class DivergedError(JaxInrError):
     exit_code = 5
 
 
-class OutputError(JaxInrError):
+class OutputError(JaxInrError, OSError):
     """Something cannot be written: disk, permissions, another run's lock."""
 
     exit_code = 6
@@ -79,12 +85,21 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the fit after its state was saved.
 
     A KeyboardInterrupt, so that a user's own `except Exception` does not swallow
-    it; `exit_code` is 128 + the signal's number.
+    it. `fits` are the fits as far as they got; `exit_code` is 128 + the signal's
+    number.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    def __init__(
+        self, message: str, signal_number: int, fits: Sequence[Any] = ()
+    ) -> None:
         super().__init__(printable(message, MAX_MESSAGE))
         self.exit_code = 128 + signal_number
+        self.fits = tuple(fits)
+
+    @property
+    def fit(self) -> Any:
+        """The fit as far as it got, of a single one."""
+        return self.fits[0]
 
 
 def unsupported(error: ImportError) -> DeviceError:

@@ -93,9 +93,9 @@ MUTATIONS = (
     ),
     Mutation(
         "average the decibels in the pooled PSNR",
-        "jax_inr/metrics.py",
-        "float(psnr_from_mse(np.mean(mses)))",
-        "float(np.mean(psnr_from_mse(np.asarray(mses))))",
+        "jax_inr/loop.py",
+        "float(psnr_from_mse(at.mse_sum / at.num_rows))",
+        'float(np.mean([*(r["psnr_db"] for r in self.rows), self.psnr_db]))',
     ),
     Mutation(
         "forget to transpose the dense kernels",

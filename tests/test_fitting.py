@@ -98,7 +98,7 @@ def written(run):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take longer than these fits, and have tests of their own."""
-    monkeypatch.setattr(fitting.summaries, "write_figures", lambda *_: None)
+    monkeypatch.setattr(fitting.run_images, "write_figures", lambda *_: None)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def finished(tmp_path_factory, whole_image):
     """One uninterrupted run for each config, with its folder."""
     runs = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.summaries, "write_figures", lambda *_: None)
+        patch.setattr(fitting.run_images, "write_figures", lambda *_: None)
         for name, config in CONFIGS.items():
             out = tmp_path_factory.mktemp("runs") / name
             runs[name] = (fit(whole_image, config, out=out), out)

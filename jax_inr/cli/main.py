@@ -275,6 +275,10 @@ def spectral_bias_command(argv: list[str]) -> int:
 
 def compare_command(argv: list[str]) -> int:
     """`jax-inr compare`: the protocol on a folder of pictures, and its report."""
+    if any(word.split("=")[0] == "--task" for word in argv):
+        from jax_inr.cli import compare_tasks
+
+        return compare_tasks.command(argv)
     options = run_tyro(CompareOptions, argv, "compare")
     from jax_inr.experiments.compare import protocol, store
 

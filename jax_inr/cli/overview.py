@@ -20,15 +20,18 @@ def write_overview(
     whole = {"runs": summaries, "failed": failed, "sweep": sweep}
     if len(sweep) == 1 and len(summaries) > 1:
         from jax_inr.draw import plots
+        from jax_inr.draw.settings import default_settings
 
         (name,) = sweep
-        write_atomic(out / "sweep.png", plots.png(draw_sweep(name, summaries)))
+        with default_settings():
+            write_atomic(out / "sweep.png", plots.png(draw_sweep(name, summaries)))
     write_atomic(out / "summary.json", (to_json(whole, indent=1) + "\n").encode())
 
 
 def draw_sweep(name: str, summaries: dict[str, dict[str, Any]]) -> Any:
     """PSNR against the number that was varied: trained and held-out pixels apart."""
     from jax_inr.draw import plots
+    from jax_inr.draw.settings import as_written
 
     figure = plots.Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -57,5 +60,5 @@ def draw_sweep(name: str, summaries: dict[str, dict[str, Any]]) -> Any:
     axes.set_xlabel(name)
     axes.set_ylabel("PSNR in dB")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+    as_written(*axes.legend(fontsize=9).get_texts())
     return figure

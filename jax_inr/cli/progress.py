@@ -18,7 +18,7 @@ from rich.text import Text
 
 from jax_inr.cli import streams
 from jax_inr.io.text import shown
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 
 PLAIN_SECONDS = 5.0  # between two plain lines
 

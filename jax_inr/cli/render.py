@@ -125,7 +125,7 @@ def render_command(argv: list[str]) -> int:
         if tone is not None:
             bands = map(tone, bands)
         bands = watched(bands, guard, rows)
-        writers.write_picture(options.out, bands, height, width, channels)
+        writers.write_image(options.out, bands, height, width, channels)
     if not options.quiet:
         text = f"written to {options.out}, {height} x {width} pixels{note}"
         console.print(text, highlight=False, markup=False)
@@ -246,7 +246,8 @@ def picture_of(path: str) -> np.ndarray | None:
     path = os.path.expanduser(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).absolute().parent
     try:
-        return RunFolder(folder).load_picture().image
+        image, _ = RunFolder(folder).load_picture()
+        return None if image is None else image.image
     except CheckpointError:
         return None
 

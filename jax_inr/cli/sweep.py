@@ -19,7 +19,7 @@ from jax_inr.io.images import Picture
 from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RUN_FILES, RunFolder
 from jax_inr.io.text import shown
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 
 MOST_AT_ONCE = 64  # fits of one program
 MOST_RUNS = 10_000
@@ -257,16 +257,16 @@ def write_run(files: RunFolder, run: Run, fit: Any) -> None:
         OutputError: something cannot be written.
         DivergedError: the fit has diverged, and gets no summary: it is not finished.
     """
-    from jax_inr.io import summaries
+    from jax_inr.draw import run_images
 
     files.clear()
     files.write_json("config.json", run.config.to_dict())
     for row in fit.rows:
         files.append_metrics(row)
     files.save_field(fit.tensors, fit.header)
-    summaries.write_reconstruction(files, fit.prediction, run.config)
+    run_images.write_reconstruction(files, fit.prediction, run.config)
     steps = fit.summary["steps"]
-    summaries.write_figures(
+    run_images.write_figures(
         files, fit.prediction, run.picture, run.config, fit.tensors, steps
     )
     if fit.summary["stopped"] == "diverged":

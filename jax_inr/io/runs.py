@@ -8,14 +8,13 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import atomic
 from jax_inr.io.atomic import output_errors
-from jax_inr.io.images import MAX_PATH, Picture
+from jax_inr.io.images import Picture
 from jax_inr.io.lock import FolderLock
 from jax_inr.io.log import MetricsLog, with_floats
+from jax_inr.io.original import load_original, save_original
 from jax_inr.io.reading import read_json, refuse_link
 from jax_inr.io.tensorfile import Tensors, load_tensors, save_tensors
 from jax_inr.io.text import StrPath, shown, to_json
@@ -27,7 +26,6 @@ _DATA = ("summary.json", "config.json", "metrics.jsonl", "field.safetensors")
 _PICTURES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
 _FILMS = ("film.webp", "film.mp4")
 RUN_FILES = _DATA + _PICTURES + _FILMS
-MOST_NOTICES = 20  # of a picture that is read
 # Bad checkpoints that are named each; of more there is the number.
 MOST_NAMED = 3
 
@@ -68,10 +66,7 @@ class RunFolder:
             # Beside the lock there may be what a killed run was about to write.
             names = [n for n in os.listdir(run.path) if not n.startswith(".jax_inr")]
             if names and not overwrite:
-                hint = (
-                    "choose another folder; or --overwrite, or --resume the run there"
-                )
-                raise OutputError(f"{shown(run.path)} is not empty", hint)
+                raise run.not_empty()
             undo.pop_all()
         return run
 
@@ -88,6 +83,21 @@ class RunFolder:
                 temp.unlink()
             undo.pop_all()
         return run
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there but a lock and what a killed run left half made."""
+        names = os.listdir(self.path)
+        return all(name.startswith(".jax_inr") for name in names)
+
+    def holds_a_run(self) -> bool:
+        """Whether there is what a run can go on from, and nothing foreign."""
+        names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
+        return self._picture.exists() and names <= {*RUN_FILES, "checkpoints", "frames"}
+
+    def not_empty(self) -> OutputError:
+        """The error for a folder in which something else stands."""
+        hint = "choose another folder; or --overwrite, or --resume the run there"
+        return OutputError(f"{shown(self.path)} is not empty", hint)
 
     def clear(self) -> None:
         """Remove the files of the run before, and no others.
@@ -168,33 +178,19 @@ class RunFolder:
         self._check_lock()
         self._log.truncate(step)
 
-    def save_picture(self, picture: Picture) -> None:
-        """Keep the picture that is fitted: resuming needs it, its file may change."""
+    def save_picture(self, picture: Picture | None, about: dict[str, Any]) -> None:
+        """Keep the image that is fitted: resuming needs it, its file may change.
+
+        about: what else the run is made of, for the header.
+        """
         self._check_lock()
-        header = picture._asdict()
-        tensors = {"image": header.pop("image")}
         self._make(self._checkpoints)
-        save_tensors(self._picture, "picture", tensors, header)
+        save_original(self._picture, picture, about)
 
-    def load_picture(self) -> Picture:
-        """Read the picture of `save_picture`."""
+    def load_picture(self) -> tuple[Picture | None, dict[str, Any]]:
+        """Read what `save_picture` kept."""
         refuse_link(self._checkpoints, CheckpointError)
-
-        def check(layout: Tensors, header: dict[str, Any]) -> None:
-            found = {name: type(value) for name, value in {**header, **layout}.items()}
-            fields = dict(image=np.ndarray, path=str, sha256=str, notices=list)
-            if found != fields or layout["image"].dtype != np.float32:
-                raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
-
-        tensors, header = load_tensors(
-            self._picture, "picture", follow=False, check=check
-        )
-        return Picture(
-            tensors["image"],
-            shown(header["path"], MAX_PATH),
-            shown(header["sha256"]),
-            tuple(shown(str(notice)) for notice in header["notices"][:MOST_NOTICES]),
-        )
+        return load_original(self._picture)
 
     def save_field(self, tensors: Tensors, header: dict) -> None:
         """Save the field file."""

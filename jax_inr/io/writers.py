@@ -1,4 +1,4 @@
-"""Pictures of any size to files, band by band: PNG, 16-bit PNG, float TIFF, NPY.
+"""Images of any size to files, band by band: PNG, 16-bit PNG, float TIFF, NPY.
 
 The file appears whole or not at all. Imports neither JAX nor torch.
 """
@@ -64,10 +64,10 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
         )
 
 
-def write_picture(
+def write_image(
     path: StrPath, bands: Bands, height: int, width: int, channels: int
 ) -> None:
-    """Write a picture that comes in bands of whole rows, from top to bottom.
+    """Write an image that comes in bands of whole rows, from top to bottom.
 
     Args:
         path: its suffix, one of SUFFIXES, is the format.
@@ -96,15 +96,22 @@ def _write_npy(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> Non
 def _write_tiff(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
     import tifffile
 
-    rows = (np.ascontiguousarray(row, "<f4") for band in bands for row in band)
+    channels = shape[2]
+    # tifffile takes a last axis of length 1 for the width of many pages.
+    axes = shape if channels > 1 else shape[:2]
+    rows = (
+        np.ascontiguousarray(row, "<f4").reshape(axes[1:])
+        for band in bands
+        for row in band
+    )
     tifffile.imwrite(
         file,
         rows,
-        shape=shape,
+        shape=axes,
         dtype=np.float32,
         byteorder="<",
-        photometric="rgb" if shape[2] == 3 else "minisblack",
-        planarconfig="contig" if shape[2] > 1 else None,
+        photometric="rgb" if channels == 3 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
         rowsperstrip=1,
         # Offsets of 32 bits end at 4 GiB.
         bigtiff=4 * int(np.prod(shape)) + (1 << 20) > 1 << 32,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from jax_inr.config import Config
 from jax_inr.draw import plots
-from jax_inr.io import summaries
+from jax_inr.draw.encoding import encoding_channels
 
 ROWS = [
     {"step": s, "seconds": s / 10, "loss": 1 / s, "psnr_db": s, "pooled_psnr_db": s / 2}
@@ -60,7 +60,7 @@ def test_curves_of_a_perfect_or_empty_history():
 def test_encoding_channels_are_the_runs_own():
     frequencies = np.array([[1.0, 0.0, 2.5], [0.0, 3.0, -1.0]], np.float32)
     tensors = {"constants/frequencies": frequencies}
-    channels, titles = summaries.encoding_channels(Config(), tensors, 5, 7)
+    channels, titles = encoding_channels(Config(), tensors, 5, 7)
     assert channels.shape == (6, 5, 7)
     assert titles[0] == "sin(freq 0)" and titles[3] == "cos(freq 0)"
     rows, columns = np.mgrid[0:5, 0:7] / np.array([5, 7]).reshape(2, 1, 1)
@@ -81,7 +81,7 @@ def test_encoding_figure_has_the_notebooks_scale_and_titles():
 @pytest.mark.parametrize("encoding", ["basic", "none"])
 def test_every_encoding_has_a_picture(encoding):
     config = Config(encoding=encoding)
-    channels, titles = summaries.encoding_channels(config, {}, 6, 5)
+    channels, titles = encoding_channels(config, {}, 6, 5)
     assert len(channels) == len(titles) == config.num_features
     assert np.abs(channels).max() <= 1
 
