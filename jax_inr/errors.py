@@ -31,9 +31,9 @@ def _cut(text: str, most: int) -> str:
 class JaxInrError(Exception):
     """An error whose text is one line for the user; `hint` says what to do.
 
-    Whatever the message quotes is made printable and bounded here. The hint is a note
-    of the exception too, so that a traceback shows it. `exit_code` is what the command
-    line exits with.
+    Whatever the message quotes, it is made printable and bounded here. The hint is a
+    note of the exception too, so that a traceback shows it. `exit_code` is what the
+    command line exits with.
     """
 
     exit_code = 1

@@ -5,6 +5,7 @@ Imports JAX only to select a device, so that what does without it can ask for th
 
 import contextlib
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def select(device: str) -> Device:
         reason = " ".join(str(error).split()) or "no reason"
         raise DeviceError(
             f"JAX finds no {wanted} here ({reason})",
-            'pip install "jax-inr[cuda12]" and check the driver, or use --device cpu',
+            'pip install -e ".[cuda12]" and check the driver, or use --device cpu',
         ) from error
 
 
@@ -111,3 +112,26 @@ def _number(path: Path, name: str) -> int:
         if words[:1] == [name]:
             return int(words[1])
     raise LookupError(name)
+
+
+def devices_for_cores() -> None:
+    """Have JAX take each core for a device: many fits at once share cores best so.
+
+    Without effect once JAX has started its back end: call it before any computation.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "device_count" not in flags:
+        flag = f"--xla_force_host_platform_device_count={allowed_cores()}"
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
+def describe_host() -> str:
+    """Processor, number of cores and Python's version, for a report."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{name}, {allowed_cores()} cores, Python {platform.python_version()}"

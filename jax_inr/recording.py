@@ -11,13 +11,7 @@ import numpy as np
 
 from jax_inr.config import Config
 from jax_inr.draw import film
-from jax_inr.errors import (
-    CheckpointError,
-    ConfigError,
-    ImageError,
-    OutputError,
-    printable,
-)
+from jax_inr.errors import CheckpointError, ConfigError, ImageError, OutputError
 from jax_inr.io import summaries
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
@@ -136,7 +130,7 @@ def find(folder: RunFolder) -> Found:
         f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
     ]
     if changed:
-        changes = printable(", ".join(changed))
+        changes = shown(", ".join(changed))
         notices.append(f"not bit for bit the same run: {changes}")
     position = Position()
     if tensors is not None:

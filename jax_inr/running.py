@@ -76,7 +76,7 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:
         return
-    # The folder of many runs may be a stranger's too.
+    # Of the folders below that of all runs, none is a link.
     for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
         refuse_link(each, OutputError)
     folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
@@ -116,8 +116,8 @@ def _fit(
         if run in todo:
             with failing(run):
                 _load(trainer, index, run)
-                told = run.folder.notices if run.folder else []
-                for notice in [*told, *(run.found.notices if run.found else ())]:
+                notices = list(run.folder.notices) if run.folder else []
+                for notice in notices + (run.found.notices if run.found else []):
                     options.on_notice(_named(run, notice))
                 # Nothing is written before the device and the state are known.
                 if run.folder is not None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import tyro
 
-from jax_inr.cli import streams
-from jax_inr.cli.options import check_numbers, run_tyro
+from jax_inr.cli import process
+from jax_inr.cli.parsing import check_numbers, parse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Options:
 
 def command(argv: list[str]) -> int:
     """Restore and judge what is missing, and write the report; the exit code."""
-    options: Any = run_tyro(Options, argv, "compare")
+    options: Any = parse(Options, argv, "compare")
     from jax_inr.experiments.benchmark.report import machine
     from jax_inr.experiments.compare import store
     from jax_inr.experiments.tasks import problems, report, suite
@@ -56,11 +56,11 @@ def command(argv: list[str]) -> int:
         suite.check_rows(kind, options.rows)
 
     def notice(text: str) -> None:
-        streams.say(f"notice: {text}")
+        process.notice(text)
 
     def say(text: str) -> None:
         if not options.quiet:
-            streams.Output().write(f"{text}\n")
+            process.Output().write(f"{text}\n")
 
     found = store.read_pictures(options.folder, None, None, options.max_pixels, notice)
     images = [suite.Named(Path(one.path).stem, one.image) for one in found]
