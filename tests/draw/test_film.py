@@ -4,10 +4,13 @@ import io
 import json
 import math
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from jax_inr import fitting
 from jax_inr.config import Config
@@ -157,3 +160,18 @@ def test_without_imageio_ffmpeg_there_is_a_webp_alone(tmp_path, image, monkeypat
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["steps"] == 2
     shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("side", [1000, 20_000])
+def test_a_frame_larger_than_ours_is_not_decoded(tmp_path, side, monkeypatch):
+    buffer = io.BytesIO()
+    about = PngInfo()
+    about.add_text("step", "1")
+    about.add_text("psnr_db", "1.0")
+    Image.new("L", (1000, 8)).save(buffer, "PNG", pnginfo=about)
+    data = bytearray(buffer.getvalue())
+    data[16:24] = struct.pack(">II", side, side)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "a.png").write_bytes(data)
+    monkeypatch.setattr(np, "asarray", lambda picture: pytest.fail("decoded"))
+    assert film.read_frame(tmp_path / "a.png") is None

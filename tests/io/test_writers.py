@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,3 +156,13 @@ def test_a_disk_too_small_is_told_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(OutputError, match="nowhere"):
         writers.check_space(tmp_path / "nowhere" / "a.npy", 1, 1, 1)
+
+
+def test_a_disk_that_says_it_has_no_size_is_of_unknown_size(tmp_path, monkeypatch):
+    """As some mounts of object stores and of other machines do."""
+    nothing = SimpleNamespace(total=0, used=0, free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: nothing)
+    writers.check_space(tmp_path / "a.npy", 100, 100, 3)
+    monkeypatch.setattr(nothing, "total", 1)
+    with pytest.raises(OutputError, match="GiB left"):
+        writers.check_space(tmp_path / "a.npy", 100, 100, 3)
