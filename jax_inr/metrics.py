@@ -93,3 +93,9 @@ def bits_per_pixel(
 ) -> float:
     """Size of the parameters against the image's pixels, in bits per pixel."""
     return num_params * bits_per_param / (height * width)
+
+
+def clipped_mse(prediction: np.ndarray, target: np.ndarray) -> float:
+    """Mean squared error of a prediction clipped to [0, 1], summed in float64."""
+    error = np.clip(prediction, 0, 1).astype(np.float64) - target
+    return float(np.mean(error**2))

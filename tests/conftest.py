@@ -13,7 +13,15 @@ from jaxtyping import install_import_hook
 
 # The annotations of the JAX side are checked here, and in tests only. The hook has to
 # be in place before anything imports these modules.
-CHECKED = ("coordinates", "encodings", "field", "networks", "rendering", "training")
+CHECKED = (
+    "coordinates",
+    "encodings",
+    "field",
+    "networks",
+    "rendering",
+    "tasks",
+    "training",
+)
 install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402

@@ -23,8 +23,8 @@ from jax_inr.config import Config  # noqa: E402
 from jax_inr.errors import CheckpointError, ConfigError  # noqa: E402
 from jax_inr.experiments.parity import numbers  # noqa: E402
 from jax_inr.field import ImageField  # noqa: E402
-from jax_inr.io.files import save_tensors  # noqa: E402
 from jax_inr.io.images import sample_image, to_uint8  # noqa: E402
+from jax_inr.io.tensorfile import save_tensors  # noqa: E402
 from jax_inr.networks import make_model  # noqa: E402
 from jax_inr.presets import preset  # noqa: E402
 from jax_inr.tensors import flatten  # noqa: E402

@@ -4,29 +4,52 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr.config import GRIDS, Config
 from jax_inr.coordinates import pixel_grid
+
+MAX_SIDE = 224  # pixels of a drawn channel
+MAX_FREQUENCIES = 20
+
+Channels = tuple[np.ndarray, list[str]]
 
 
 def encoding_channels(
-    config: Config,
-    tensors: dict[str, np.ndarray],
-    height: int,
-    width: int,
-    max_frequencies: int = 20,
-    max_side: int = 224,
-) -> tuple[np.ndarray, list[str]]:
+    tensors: dict[str, np.ndarray], height: int, width: int, model: Any = None
+) -> Channels:
     """The first channels (k, h, w) of a run's encoding, in [-1, 1], and their titles.
 
-    Sines first, then cosines, as the notebook has them; a grid shows its levels, each
-    scaled to its largest number; an encoding without frequencies its two coordinates.
+    Sines first, then cosines, as the notebook has them; other features are scaled each
+    to its largest number; an encoding without frequencies shows its two coordinates.
+
+    Args:
+        tensors: of a field file.
+        model: of the JAX back end; without it the encoding is torch_ref's.
     """
-    coords = pixel_grid(min(height, max_side), min(width, max_side))
-    if config.encoding == "none":
-        return np.moveaxis(2 * coords - 1, -1, 0), ["row", "column"]
-    if config.encoding in GRIDS:
-        return _grid_channels(config, tensors, coords, 2 * max_frequencies)
-    frequencies = _frequencies(config, tensors)[:, :max_frequencies]
+    coords = pixel_grid(min(height, MAX_SIDE), min(width, MAX_SIDE))
+    if model is None:
+        frequencies = tensors.get("constants/frequencies")
+        if frequencies is None:
+            return coordinate_channels(coords)
+        return fourier_channels(frequencies, coords)
+    # Imported late: torch_ref does without JAX.
+    from jax_inr.encodings import Fourier, Identity, PixelIndices
+
+    if isinstance(model.encoding, Identity | PixelIndices):
+        return coordinate_channels(coords)
+    variables = _variables(tensors)
+    if isinstance(model.encoding, Fourier):
+        frequencies = np.asarray(model.encoding.frequencies(variables))
+        return fourier_channels(frequencies, coords)
+    return feature_channels(model, tensors, coords)
+
+
+def coordinate_channels(coords: np.ndarray) -> Channels:
+    """The two coordinates, from -1 to 1."""
+    return np.moveaxis(2 * coords - 1, -1, 0), ["row", "column"]
+
+
+def fourier_channels(frequencies: np.ndarray, coords: np.ndarray) -> Channels:
+    """Sines and cosines of the first columns of B (2, m)."""
+    frequencies = frequencies[:, :MAX_FREQUENCIES]
     phases = 2 * np.pi * (coords @ frequencies)
     channels = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
     count = frequencies.shape[1]
@@ -34,43 +57,31 @@ def encoding_channels(
     return np.moveaxis(channels, -1, 0), titles
 
 
-def _frequencies(config: Config, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """The matrix B (2, m) of a run's Fourier encoding."""
-    match config.encoding:
-        case "basic":
-            return np.eye(2, dtype=np.float32)
-        case "positional":
-            # Imported late: torch_ref does without JAX, and without this encoding.
-            from jax_inr.encodings import positional_frequencies
-
-            return np.asarray(
-                positional_frequencies(config.num_frequencies, config.octaves)
-            )
-        case "trainable":
-            return tensors["params/frequencies"]
-    return tensors["constants/frequencies"]
-
-
-def _grid_channels(
-    config: Config, tensors: dict[str, np.ndarray], coords: np.ndarray, count: int
-) -> tuple[np.ndarray, list[str]]:
+def feature_channels(
+    model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray
+) -> Channels:
+    """The first features of any encoding, each divided by its largest number."""
     import jax
 
-    from jax_inr.grids import grid_features
+    from jax_inr.tensors import unflatten_like
 
-    tables = [
-        jax.numpy.asarray(tensors[f"params/grid_{i}"]) for i in range(config.num_levels)
-    ]
+    like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+    variables = unflatten_like(like, tensors)
 
     def of_a_row(row: Any) -> Any:
-        return jax.vmap(lambda one: grid_features(config, tables, one))(row)
+        return model.encode(variables, row)
 
     features = np.asarray(jax.jit(lambda grid: jax.lax.map(of_a_row, grid))(coords))
-    channels = np.moveaxis(features[..., :count], -1, 0)
+    channels = np.moveaxis(features[..., : 2 * MAX_FREQUENCIES], -1, 0)
     largest = np.abs(channels).max(axis=(1, 2), keepdims=True)
-    titles = [
-        f"{cells} cells ({i})"
-        for cells in config.level_cells
-        for i in range(config.level_features)
-    ]
-    return channels / np.maximum(largest, 1e-30), titles[:count]
+    names = getattr(model.encoding, "feature_names", None)
+    titles = names or [f"feature {i}" for i in range(len(channels))]
+    return channels / np.maximum(largest, 1e-30), titles[: len(channels)]
+
+
+def _variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    variables: dict[str, Any] = {"params": {}, "constants": {}}
+    for name, leaf in tensors.items():
+        kind, _, rest = name.partition("/")
+        variables[kind][rest] = leaf
+    return variables

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jax_inr import metrics
 from jax_inr.config import Config
 from jax_inr.draw import film
 from jax_inr.draw.encoding import encoding_channels
 from jax_inr.io import summaries
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture, encode_png
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
+from jax_inr.results import Fit
 
 
 def write_reconstruction(
@@ -25,27 +25,20 @@ def write_reconstruction(
     folder.write("reconstruction.png", encode_png(fit))
 
 
-def write_figures(
-    folder: RunFolder,
-    prediction: np.ndarray,
-    picture: Picture,
-    config: Config,
-    tensors: dict[str, np.ndarray],
-    step: int,
-) -> None:
+def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
     """Write comparison.png, curves.png and encoding.png."""
     # Imported late: matplotlib takes half a second.
     from jax_inr.draw import plots
 
-    image = picture.image
-    caption = f"{name_of(picture)} · {config.preset} · step {step}"
-    fit = summaries.to_white(prediction, config.rgb_max)
-    psnr_db = float(metrics.psnr(prediction, image * (255 / config.rgb_max)))
-    figure = plots.comparison(image, fit, psnr_db, caption)
+    summary, pixels = fit.summary, image.image
+    caption = f"{name_of(image)} · {summary['preset']} · step {fit.steps}"
+    drawn = summaries.to_white(fit.prediction, fit.header["config"]["rgb_max"])
+    figure = plots.comparison(pixels, drawn, summary["psnr_db"], caption)
     folder.write("comparison.png", plots.png(figure))
     figure = plots.curves(folder.read_metrics(), caption)
     folder.write("curves.png", plots.png(figure))
-    channels, titles = encoding_channels(config, tensors, *image.shape[:2])
+    height, width, _ = pixels.shape
+    channels, titles = encoding_channels(fit.tensors, height, width, fit.model)
     figure = plots.encoding(channels, titles, caption)
     folder.write("encoding.png", plots.png(figure))
 

@@ -3,6 +3,7 @@
 Framework-free, so that both back ends report alike.
 """
 
+import functools
 import importlib.metadata
 import platform
 from typing import Any
@@ -21,6 +22,11 @@ PACKAGES = {
 
 def versions(backend: str) -> dict[str, str]:
     """Versions of what a back end's numbers depend on."""
+    return dict(_versions(backend))
+
+
+@functools.cache
+def _versions(backend: str) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in ("jax-inr", *PACKAGES[backend]):
         try:
@@ -28,6 +34,56 @@ def versions(backend: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def summarise(
+    config: Config,
+    image: Any,
+    prediction: np.ndarray,
+    tensors: dict[str, np.ndarray],
+    *,
+    backend: str,
+    device: str,
+    step: int,
+    stopped: str,
+    seconds: dict[str, float],
+    pixels_sha256: str,
+    measured_psnr_db: float,
+    parts: dict[str, str],
+) -> dict[str, Any]:
+    """What summary.json says of a fit.
+
+    Args:
+        image: the `Image` that was fitted; None where nobody knows it, and the quality
+            is then that of the measurements.
+        parts: descriptions of a caller's own objects.
+    """
+    height, width, _ = prediction.shape
+    measured = {"psnr_db": measured_psnr_db, "psnr_8bit_db": None, "ssim": None}
+    if image is not None:
+        measured = quality(prediction, image.image, config.rgb_max)
+        measured |= split_quality(prediction, image.image, config)
+    return {
+        **measured,
+        "steps": step,
+        **sizes(tensors, height, width),
+        "seconds": seconds,
+        "backend": backend,
+        "preset": config.preset,
+        "device": device,
+        "matmul_precision": config.matmul_precision,
+        "versions": versions(backend),
+        "seed": config.seed,
+        "image": {
+            "path": image.path if image is not None else "",
+            "sha256": image.sha256 if image is not None else "",
+            "pixels_sha256": pixels_sha256,
+            "height": height,
+            "width": width,
+        },
+        **({"parts": parts} if parts else {}),
+        "stopped": stopped,
+    }
 
 
 def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str, Any]:

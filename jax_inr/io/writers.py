@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 
 from jax_inr.errors import ConfigError, OutputError
-from jax_inr.io import files
-from jax_inr.io.files import StrPath, shown
+from jax_inr.io import atomic
 from jax_inr.io.images import to_uint8, to_uint16
+from jax_inr.io.text import StrPath, shown
 
 SUFFIXES = {
     ".png": "8-bit PNG",
@@ -52,13 +52,14 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
         OutputError: the disk has less room, or the folder is not there.
     """
     folder = Path(path).absolute().parent
-    with files.output_errors(path):
-        free = shutil.disk_usage(folder).free
+    with atomic.output_errors(path):
+        disk = shutil.disk_usage(folder)
     needed = 4 * height * width * channels
-    if is_float(path) and needed > free:
+    # Some mounts know no size, and say that it is 0.
+    if is_float(path) and disk.total and needed > disk.free:
         raise OutputError(
             f"cannot write {shown(path)}: it takes {needed / 2**30:.2f} GiB, and the "
-            f"disk has {free / 2**30:.2f} GiB left",
+            f"disk has {disk.free / 2**30:.2f} GiB left",
             "choose a smaller --size or another folder",
         )
 
@@ -81,7 +82,7 @@ def write_image(
     """
     shape = (height, width, channels)
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
-    with files.atomic_file(path) as file:
+    with atomic.atomic_file(path, follow=True) as file:
         write.get(suffix_of(path), _write_tiff)(file, bands, shape)
 
 

@@ -22,7 +22,8 @@ from jax_inr.draw.settings import default_settings
 from jax_inr.errors import ConfigError
 from jax_inr.experiments.benchmark.contenders import CONTENDERS, PRODUCT_SIDE
 from jax_inr.io import summaries
-from jax_inr.io.files import to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.text import to_json
 from jax_inr.presets import preset
 
 Json = dict[str, Any]

@@ -12,8 +12,9 @@ from jax_inr.draw import plots
 from jax_inr.draw.settings import Figure, as_written, default_settings
 from jax_inr.experiments.compare.protocol import BUDGET, SETTINGS, Kind, Task
 from jax_inr.experiments.compare.store import Store, pixels_hash
-from jax_inr.io.files import shown, to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
 from jax_inr.io.images import Picture
+from jax_inr.io.text import shown, to_json
 
 Json = dict[str, Any]
 TEST = "test_psnr_db"

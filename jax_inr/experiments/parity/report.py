@@ -24,7 +24,8 @@ from jax_inr.draw.settings import default_settings
 from jax_inr.errors import JaxInrError
 from jax_inr.experiments.benchmark.report import machine
 from jax_inr.io import summaries
-from jax_inr.io.files import to_json, write_atomic
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.text import to_json
 from jax_inr.presets import preset
 
 Json = dict[str, Any]
@@ -277,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}")
     if importlib.util.find_spec("torch") is None:
-        parser.error('torch is not installed; pip install "jax-inr[torch]"')
+        parser.error('torch is not installed; pip install -e ".[torch]"')
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     data = options.out.with_suffix(".json")

@@ -25,7 +25,7 @@ from jax_inr.experiments.spectral_bias.spectra import (
     waves,
     width,
 )
-from jax_inr.io import files, summaries
+from jax_inr.io import atomic, summaries, text
 from jax_inr.io.images import Picture
 
 Experiment = Callable[[Form, np.ndarray, int, Tell], Json]
@@ -59,7 +59,7 @@ def about(form: Form, picture: Picture, seed: int) -> Json:
     image = {"path": Path(picture.path).name, "sha256": picture.sha256}
     image |= {"height": height, "width": width, "channels": channels}
     return json.loads(
-        files.to_json({"form": dataclasses.asdict(form), "seed": seed, "image": image})
+        text.to_json({"form": dataclasses.asdict(form), "seed": seed, "image": image})
     )
 
 
@@ -74,13 +74,13 @@ def read(path: Path, settings: Json, overwrite: bool) -> Json:
         return kept
     hint = "choose another --out, or --overwrite"
     try:
-        found = files.from_json(path.read_bytes())
+        found = text.from_json(path.read_bytes())
         same = found["about"] == settings and isinstance(found["experiments"], dict)
     except (ValueError, LookupError, TypeError) as error:
-        name = files.shown(path)
+        name = text.shown(path)
         raise ConfigError(f"{name} is no result of spectral-bias", hint) from error
     if not same:
-        name = files.shown(path)
+        name = text.shown(path)
         raise ConfigError(f"{name} was measured under other settings", hint)
     return found
 
@@ -104,7 +104,7 @@ def run(
         for name, measure in experiments(form).items()
         if name.split("/")[0] in sections
     }
-    with files.output_errors(path):
+    with atomic.output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     for number, (name, measure) in enumerate(wanted.items(), 1):
         display.begin(f"[{number}/{len(wanted)}] {name}")
@@ -121,7 +121,7 @@ def run(
             "versions": summaries.versions("jax"),
             "measured": rounded(measured),
         }
-        files.write_atomic(path, (files.to_json(kept) + "\n").encode())
+        atomic.write_atomic(path, (text.to_json(kept) + "\n").encode())
         display.end(f"{seconds:.1f} s")
 
 

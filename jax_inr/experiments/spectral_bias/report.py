@@ -9,7 +9,7 @@ from jax_inr.draw.settings import default_settings
 from jax_inr.experiments.spectral_bias import figures, verdicts
 from jax_inr.experiments.spectral_bias.figures import NETWORKS
 from jax_inr.experiments.spectral_bias.verdicts import Verdict
-from jax_inr.io.files import write_atomic
+from jax_inr.io.atomic import write_atomic
 
 Json = dict[str, Any]
 
