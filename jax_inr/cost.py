@@ -80,7 +80,8 @@ def job_bytes(job: Any) -> int:
     """
     import jax
 
-    from jax_inr.training import init_state, make_inputs
+    from jax_inr.plan import make_inputs
+    from jax_inr.training import init_state
 
     plan, task = job.plan(), job.task
     variables = _variables(job.model)
@@ -131,7 +132,7 @@ def check(needed_bytes: int, limit_bytes: int | None) -> None:
 
 
 def check_compiled(trainer: Any, limit_bytes: int | None) -> None:
-    """Refuse a compiled fit whose program needs more memory than there is; as `check`."""
+    """Refuse a compiled fit whose program needs more memory than there is."""
     needed = getattr(trainer, "program_bytes", 0)
     check(needed, limit_bytes)
 

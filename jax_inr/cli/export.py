@@ -62,6 +62,7 @@ def image_of(path: Path) -> np.ndarray | None:
 
     folder = path if path.is_dir() else path.absolute().parent
     try:
-        return RunFolder(folder).load_picture().image
+        image, _ = RunFolder(folder).load_picture()
+        return None if image is None else image.image
     except CheckpointError:
         return None

@@ -66,16 +66,16 @@ def command(argv: list[str]) -> int:
     height, width = view_size(field, size, options.scale, window)
     check_view(height, width, window)
     if options.derivative != "none":
-        check_derivative(field.config, options.derivative)
-    if field.config.network == "cnn":
+        check_derivative(field.model, options.derivative)
+    if not field.model.per_pixel:
         # It sees the whole grid at once, and the edge of a window as one of the grid.
         if window != FULL:
             raise ConfigError(
                 "the cnn draws whole images: at a window's edge it would see nothing",
                 "leave --window out",
             )
-        needed = cost.fit_bytes(field.config, height, width, field.channels)
-        cost.check(needed, None)
+        floats, _ = cost.position_cost(field.model)
+        cost.check(4 * height * width * (floats + field.channels), None)
     channels = 2 if options.derivative == "gradient" else field.channels
     writers.check_space(options.out, height, width, channels)
     note, tone = "", None
@@ -88,7 +88,7 @@ def command(argv: list[str]) -> int:
         cost.memory_errors(),
         progress.Rows(console, height, options.quiet) as rows,
     ):
-        strips = field.render_bands(height, width, window, options.derivative)
+        strips = field.render_strips(height, width, window, options.derivative)
         if tone is not None:
             strips = map(tone, strips)
         strips = watched(strips, guard, rows)

@@ -22,7 +22,8 @@ from jax_inr.errors import ConfigError, ImageError
 from jax_inr.grids import Grid
 from jax_inr.io.images import to_uint8
 from jax_inr.io.summaries import sizes
-from jax_inr.networks import FlaxNetwork, Wire, activation_name
+from jax_inr.modules import Wire, activation_name
+from jax_inr.networks import FlaxNetwork
 from jax_inr.tensors import flatten
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import default_settings
 from jax_inr.errors import JaxInrError
 from jax_inr.experiments.benchmark.report import machine
 from jax_inr.io import summaries
@@ -155,6 +156,7 @@ def write_runs(measured: Json) -> str:
     )
 
 
+@default_settings()
 def draw_runs(measured: Json) -> bytes:
     """The PSNR curves of the three runs, and their distance from JAX's, as a PNG."""
     figure = plots.Figure(figsize=(8, 6.4), layout="constrained")

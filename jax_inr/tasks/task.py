@@ -13,21 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from numpy.typing import ArrayLike
 
 from jax_inr.adapters import describe
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.splits import train_mask
+from jax_inr.tasks.losses import squared
 
 if TYPE_CHECKING:
     from jax_inr.config import Config
 
 Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
-
-
-def squared(prediction: Array, value: Array) -> Array:
-    """(prediction - value)^2; the mean over everything is the mean squared error."""
-    return (prediction - value) ** 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +99,17 @@ class Task:
         """The task with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def some(self, mask: Bool[np.ndarray, " n"]) -> "Task":
+        """The task of the measurements where `mask` is true."""
+        pixels = self.pixels
+        if pixels is not None:
+            pixels = np.zeros(pixels.shape, bool)
+            pixels.flat[np.flatnonzero(self.pixels)[mask]] = True
+        items, values, weights = jax.tree.map(
+            lambda leaf: leaf[mask], (self.items, self.values, self.weights)
+        )
+        return self.replace(items=items, values=values, weights=weights, pixels=pixels)
+
 
 def pixel_points(item: Float[Array, " d"]) -> Float[Array, "1 d"]:
     """The position of a pixel is its only point."""
@@ -114,31 +122,35 @@ def pixel_colour(colours: Float[Array, "1 c"], item: Any) -> Float[Array, " c"]:
 
 
 def inpaint(
-    image: Float[Array | np.ndarray, "h w c"],
-    mask: Bool[Array | np.ndarray, "h w"] | None = None,
+    image: ArrayLike,
+    mask: ArrayLike | None = None,
     *,
     rgb_max: int = 255,
     loss: Callable[[Any, Any], Any] = squared,
 ) -> Task:
     """The task of the pixels (h, w) where `mask` is true; None measures all of them.
 
+    Pixels outside the mask are not read: they may hold anything, NaN too.
+
+    Args:
+        mask: (h, w) of booleans, or of 0 and 1.
+
     Raises:
-        ImageError: the mask has another shape than the image, or measures nothing.
+        ImageError: the image is not (height, width, channels); the mask has another
+            shape, measures nothing, or keeps a value that is not finite.
     """
+    image = checked(image)
     height, width, _ = image.shape
-    mask = np.ones((height, width), bool) if mask is None else np.asarray(mask, bool)
-    if mask.shape != (height, width):
-        raise ImageError(
-            f"the mask has shape {mask.shape}, and the image {image.shape[:2]}"
-        )
+    mask = checked_mask(np.ones((height, width)) if mask is None else mask, image)
     if not mask.any():
-        raise ImageError(f"the mask of {height}x{width} pixels measures none of them")
-    target = np.asarray(image, np.float32) * np.float32(255 / rgb_max)
+        raise ImageError(f"the mask measures 0 of the {mask.size} pixels")
+    check_finite("image", image[mask])
+    target = image * np.float32(255 / rgb_max)
     index = ... if mask.all() else np.flatnonzero(mask)
     return Task(
         items=pixel_grid(height, width).reshape(-1, 2)[index],
         values=target.reshape(height * width, -1)[index],
-        shape=image.shape,  # pyright: ignore[reportArgumentType]
+        shape=image.shape,
         points=pixel_points,
         combine=pixel_colour,
         loss=loss,
@@ -148,7 +160,7 @@ def inpaint(
     )
 
 
-def reconstruct(image: Float[Array | np.ndarray, "h w c"], **options: Any) -> Task:
+def reconstruct(image: ArrayLike, **options: Any) -> Task:
     """The task of all pixels of an image; see `inpaint`."""
     return inpaint(image, None, **options)
 
@@ -175,6 +187,84 @@ def predict_one(task: Task, field: Field, item: Any) -> Any:
         return task.predict(field, item)
     assert task.points is not None and task.combine is not None
     return task.combine(jax.vmap(field)(jnp.asarray(task.points(item))), item)
+
+
+def at_points(
+    operator: Any, items: Any, values: Any, shape: tuple[int, int, int]
+) -> Task:
+    """The task of an operator: an object that hashes, with `points` and `combine`.
+
+    Both become functions that compare by value, where bound methods compare their
+    objects by identity: tasks made alike share a program.
+    """
+    return Task(
+        items=items,
+        values=values,
+        shape=shape,
+        points=Points(operator),
+        combine=Combine(operator),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """`operator.points` as a function that compares by value."""
+
+    operator: Any
+
+    def __call__(self, item: Any) -> Any:
+        return self.operator.points(item)
+
+
+@dataclasses.dataclass(frozen=True)
+class Combine:
+    """`operator.combine` as a function that compares by value."""
+
+    operator: Any
+
+    def __call__(self, colours: Any, item: Any) -> Any:
+        return self.operator.combine(colours, item)
+
+
+def checked(image: ArrayLike) -> np.ndarray:
+    """An image as contiguous float32 (h, w, c); raises ImageError."""
+    image = np.ascontiguousarray(image, dtype=np.float32)
+    if image.ndim != 3 or not image.size:
+        raise ImageError(
+            f"an image of shape {image.shape} is not (height, width, channels)"
+        )
+    return image
+
+
+def checked_mask(mask: ArrayLike, image: np.ndarray) -> np.ndarray:
+    """A mask of an image's pixels as booleans; raises ImageError."""
+    mask = np.asarray(mask)
+    if mask.shape != image.shape[:2]:
+        raise ImageError(
+            f"the mask has shape {mask.shape}, and the image {image.shape[:2]}",
+            "give one number for each pixel",
+        )
+    others = int(((mask != 0) & (mask != 1)).sum())
+    if others:
+        raise ImageError(
+            f"{others} of the mask's {mask.size} values are neither 0 nor 1",
+            "compare it with a threshold",
+        )
+    return mask.astype(bool)
+
+
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Refuse measurements of which some are not finite.
+
+    Raises:
+        ImageError: with how many of how many.
+    """
+    bad = int(np.size(values) - np.isfinite(values).sum())
+    if bad:
+        raise ImageError(
+            f"{bad} of the {np.size(values)} values of the {name} are not finite",
+            "mend them, or leave their measurements out",
+        )
 
 
 def described(task: Task) -> Any:
