@@ -298,8 +298,10 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             choices = ", ".join(str(choice) for choice in get_args(kind))
             raise ConfigError(f"{name} is {value!r}; it must be one of {choices}")
     elif kind is str:
-        if not isinstance(value, str):
-            raise ConfigError(f"{name} is {value!r}; it must be text")
+        if not isinstance(value, str) or not value.isprintable() or len(value) > 100:
+            raise ConfigError(
+                f"{name} is {value!r}; it must be text of up to 100 characters"
+            )
     elif get_origin(kind) is tuple:
         if not isinstance(value, tuple) or not 1 <= len(value) <= 64:
             raise ConfigError(f"{name} is {value!r}; it must be 1 to 64 whole numbers")

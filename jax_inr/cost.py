@@ -109,6 +109,12 @@ def job_bytes(job: Any) -> int:
     return 4 * (STATE_COPIES * states + 2 * params + kept + measured + active + image)
 
 
+def grid_bytes(model: Any, height: int, width: int) -> int:
+    """Bytes that a function of a whole grid takes to draw one, about."""
+    floats, _ = position_cost(model)
+    return 4 * height * width * floats
+
+
 def memory_left(limit_bytes: int | None) -> int:
     """Bytes that a fit may take: the limit, or what the machine has left."""
     return available_bytes() if limit_bytes is None else limit_bytes

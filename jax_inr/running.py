@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from jax_inr.errors import (
     DivergedError,
     Interrupted,
     JaxInrError,
+    OutputError,
 )
 from jax_inr.io import summaries
+from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Lane, Progress, Recorder, failing
@@ -73,6 +76,9 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:
         return
+    # Of the folders below that of all runs, none is a link.
+    for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
+        refuse_link(each, OutputError)
     folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
     if folder.is_empty() or overwrite:
         run.folder = folder
@@ -110,7 +116,8 @@ def _fit(
         if run in todo:
             with failing(run):
                 _load(trainer, index, run)
-                for notice in run.found.notices if run.found else ():
+                notices = list(run.folder.notices) if run.folder else []
+                for notice in notices + (run.found.notices if run.found else []):
                     options.on_notice(_named(run, notice))
                 # Nothing is written before the device and the state are known.
                 if run.folder is not None:

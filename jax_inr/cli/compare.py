@@ -70,7 +70,9 @@ def command(argv: list[str]) -> int:
     rows = protocol.check_rows(options.rows)
     size = parse_size(options.size)
     process.prepare_device(options.device)
-    process.devices_for_cores()
+    from jax_inr import machine
+
+    machine.devices_for_cores()
     images = store.read_pictures(
         str(options.folder), size, options.crop, options.max_pixels, process.notice
     )

@@ -37,7 +37,11 @@ def command(argv: list[str]) -> int:
     if options.out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"cannot write {options.out}: not an .html", "name it so")
     process.prepare_device("cpu")
+    # Imported late: it brings JAX.
+    from jax_inr.draw import page
+
     field = load_field(options.field)
+    page.check_size(field)
     if options.image is None:
         image = image_of(options.field)
     else:

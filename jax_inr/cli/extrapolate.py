@@ -37,7 +37,8 @@ def command(argv: list[str]) -> int:
 
     measured = [extrapolation.measure(load_field(path)) for path in options.fields]
     figure = extrapolation.figure(measured)
-    write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
+    data = plots.png(figure, dpi=extrapolation.DPI)
+    write_atomic(options.out, data, follow=True)
     for each in measured:
         print(f"{each.name}: {each.sentence}")
     print(f"written to {options.out}")

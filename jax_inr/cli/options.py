@@ -9,8 +9,8 @@ import tyro
 from jax_inr.cli.parsing import parse, parse_known
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import tensorfile, text
-from jax_inr.io.reading import reading
+from jax_inr.io import text
+from jax_inr.io.reading import read_json
 from jax_inr.presets import preset
 
 
@@ -147,7 +147,7 @@ def _base(argv: list[str]) -> Config:
     named = parse_known(_Base, argv)
     if named.resume is not None:
         try:
-            return read_config(named.resume / "config.json")
+            return read_config(named.resume / "config.json", follow=False)
         except ConfigError as error:
             hint = "check the path, or begin again with --overwrite"
             raise CheckpointError(str(error), hint) from error
@@ -158,16 +158,11 @@ def _base(argv: list[str]) -> Config:
     return read_config(named.config)
 
 
-def read_config(path: Path) -> Config:
-    """The config in a JSON file."""
-    name = text.shown(path)
+def read_config(path: Path, *, follow: bool = True) -> Config:
+    """The config in a JSON file; without `follow` a link is refused."""
     try:
-        with reading(path) as file:
-            data = file.read(tensorfile.MAX_HEADER_BYTES)
-        return Config.from_dict(text.from_json(data))
+        return Config.from_dict(read_json(path, follow=follow))
     except CheckpointError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(str(error), error.hint) from error
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}", error.hint) from error
-    except ValueError as error:
-        raise ConfigError(f"{name}: not a JSON config ({error})") from error
+        raise ConfigError(f"{text.shown(path)}: {error}", error.hint) from error

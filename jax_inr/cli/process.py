@@ -204,14 +204,3 @@ def prepare_device(device: str) -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def devices_for_cores() -> None:
-    """Have JAX take each core for a device: many fits at once share cores best so."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "device_count" not in flags:
-        # A container or taskset may leave this process fewer cores than there are.
-        allowed = getattr(os, "sched_getaffinity", None)
-        cores = len(allowed(0)) if allowed else os.cpu_count()
-        flag = f"--xla_force_host_platform_device_count={cores}"
-        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()

@@ -11,13 +11,16 @@ import tyro
 from jax_inr.cli import process
 from jax_inr.cli.parsing import check_numbers, parse, parse_size
 from jax_inr.coordinates import FULL, Window, check_view
-from jax_inr.errors import ConfigError, Interrupted
+from jax_inr.errors import CheckpointError, ConfigError, Interrupted
+from jax_inr.io.reading import refuse_link
 
 if TYPE_CHECKING:
     from jax_inr.field import ImageField
 
 # Pixels of the coarse image that decides how bright a derivative is drawn.
 PROBE_SIDE = 128
+# Pixels drawn where neither --size nor --scale is given: as many as `fit` takes.
+MAX_NATIVE_PIXELS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +77,7 @@ def command(argv: list[str]) -> int:
                 "the cnn draws whole images: at a window's edge it would see nothing",
                 "leave --window out",
             )
-        floats, _ = cost.position_cost(field.model)
-        cost.check(4 * height * width * (floats + field.channels), None)
+        cost.check(cost.grid_bytes(field.model, height, width), None)
     channels = 2 if options.derivative == "gradient" else field.channels
     writers.check_space(options.out, height, width, channels)
     note, tone = "", None
@@ -143,6 +145,7 @@ def load_field(path: Path) -> "ImageField":
 
     if path.is_dir():
         path = path / "field.safetensors"
+        refuse_link(path, CheckpointError)
     return ImageField.load(path)
 
 
@@ -156,9 +159,16 @@ def view_size(
     if size is not None:
         return (size, size) if isinstance(size, int) else size
     top, left, bottom, right = window
-    scale = 1.0 if scale is None else scale
-    sides = field.height * (bottom - top) * scale, field.width * (right - left) * scale
+    times = 1.0 if scale is None else scale
+    sides = field.height * (bottom - top) * times, field.width * (right - left) * times
     height, width = (max(round(side), 1) for side in sides)
+    if scale is None and height * width > MAX_NATIVE_PIXELS:
+        # A header claims what it likes.
+        raise ConfigError(
+            f"the image has {height} x {width} pixels there by the field's header, "
+            "more than are drawn unasked",
+            "give --size or --scale",
+        )
     return height, width
 
 

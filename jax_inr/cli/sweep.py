@@ -44,7 +44,9 @@ def fit_all(options: RunOptions, config: Config) -> int:
     from jax_inr.cli import progress
 
     varied = parse_sweep(options.sweep, config)
-    process.devices_for_cores()
+    from jax_inr import machine
+
+    machine.devices_for_cores()
     out = options.out or free_folder("many", options.preset)
     console = progress.console()
     silent = options.quiet or options.json
