@@ -13,7 +13,11 @@ from jax_inr.cli.parsing import check_numbers, parse, parse_size
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Fill the Fourier-features table on a folder of images; a second run goes on."""
+    """Fill the Fourier-features table on a folder of images; a second run goes on.
+
+    With --task NAME it restores images beside the classical methods instead; the
+    options of that form are told by `jax-inr compare --task NAME --help`.
+    """
 
     folder: tyro.conf.Positional[Path]
     """Folder of images; they need not be of one shape."""
@@ -49,6 +53,10 @@ class Options:
 
 def command(argv: list[str]) -> int:
     """Fit and measure what is missing; returns the exit code."""
+    if any(word.split("=")[0] == "--task" for word in argv):
+        from jax_inr.cli import compare_tasks
+
+        return compare_tasks.command(argv)
     options = parse(Options, argv, "compare")
     from jax_inr.experiments.compare import protocol, store
 

@@ -16,7 +16,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from jax_inr.cli.process import Output
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 from jax_inr.metrics import psnr_from_mse
 
 PLAIN_SECONDS = 5.0  # between two plain lines

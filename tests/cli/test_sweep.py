@@ -260,7 +260,7 @@ def test_another_size_in_the_same_folder_is_another_run(fitted, fit):
     before = contents(fitted / "out" / "a"), contents(fitted / "out" / "b")
     code, _, errors = fit("a.png", "b.png", *QUICK, "--size", 7, "--out", "out")
     assert code == 6 and len(errors) == 2
-    assert all("another image" in line and "--overwrite" in line for line in errors)
+    assert all("other pixels" in line and "overwrite" in line for line in errors)
     assert (contents(fitted / "out" / "a"), contents(fitted / "out" / "b")) == before
     code, _, errors = fit(
         "a.png", "b.png", *QUICK, "--size", 7, "--out", "out", "--overwrite"
@@ -336,16 +336,17 @@ def test_a_run_in_the_way_is_one_failure_and_nothing_of_it_is_trained(fitted, fi
         (out / name / "summary.json").write_text(json.dumps(summary))
     (out / "b" / "summary.json").unlink()  # killed while it was written
     (out / "b" / "metrics.jsonl").write_bytes(b"")
-    (out / "c" / "config.json").write_text("{")
+    shutil.rmtree(out / "c")
+    shutil.copytree(out / "a", out / "c")
     for path in contents(out / "d"):
         path.unlink()
     (out / "d" / "thesis.tex").write_text("mine")
     before = {name: contents(out / name) for name in "acdef"}
     with RunFolder.reopen(out / "e"):
         code, _, errors = fit(*(f"{n}.png" for n in "abcdef"), *QUICK, "--out", "out")
-    assert code == 4 and len(errors) == 3, errors
+    assert code == 6 and len(errors) == 3, errors
     for name, reason in zip(
-        "cde", ("config.json", "not empty", "locked by pid"), strict=True
+        "cde", ("other pixels", "not empty", "locked by pid"), strict=True
     ):
         (line,) = [line for line in errors if line.startswith(f"error: {name}: ")]
         assert reason in line
@@ -389,11 +390,10 @@ def test_a_diverged_fit_has_failed_and_is_done_again(fit, tmp_path, monkeypatch)
     words = (*words, "--sweep", "learning-rate=1e6,0.1")
     real = trainer.JaxTrainer.advance
 
-    def poisoned(self, *how):
+    def poisoned(self, num_steps, active):
         """The last of all fits is one whose state is not finite."""
-        losses, good = real(self, *how)
-        good[5] = False
-        return losses, good
+        losses, good = real(self, num_steps, [*active[:5], False])
+        return losses, [*good[:5], False]
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.JaxTrainer, "advance", poisoned)
