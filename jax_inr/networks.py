@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jax_inr.config import Config
 
 Variables = dict[str, Any]
-Numbers = dict[str, Float[Array, ""]]  # omega_0 and scale_0
+Numbers = dict[str, Array]  # omega_0, scale_0 and what else is fixed
 
 
 @runtime_checkable

@@ -158,7 +158,8 @@ def _make_jax_run(
             task = task.replace(loss=given["loss"])
         if task.image is not None:
             picture = as_image(task.image)
-        arrays = _leaves((task.items, task.values, task.weights))
+        held_out = task.held_out and (task.held_out.task.values,)
+        arrays = _leaves((task.items, task.values, task.weights, held_out))
         digest = hash_arrays(*arrays)
     else:
         picture = as_image(image)
@@ -179,8 +180,12 @@ def _make_jax_run(
     whole = _is_whole(config.batch_size, len(task.values))
     is_mse = task.loss is tasks.squared and task.weights is None and not task.penalties
     evaluates = whole and is_mse and task.pixels is not None and job.model.is_bounded
+    held_out = task.held_out
     identity = Identity(digest, config, "jax", parts)
-    return Run(name, picture, task.shape, identity, _rules(config, evaluates), job, out)
+    rules = _rules(config, evaluates and held_out is None)
+    if held_out is not None:
+        rules = dataclasses.replace(rules, patience_steps=held_out.patience_steps)
+    return Run(name, picture, task.shape, identity, rules, job, out)
 
 
 def _leaves(tree: Any) -> list[np.ndarray]:
@@ -398,7 +403,8 @@ def _finish(
         seconds={"compile": compile_seconds, "fit": at.seconds},
     )
     model = run.job.model if run.job else None
-    rows = lane.rows
+    # Of the whole run, also where it was stopped and went on.
+    rows = run.folder.read_metrics() if run.folder and run.found else lane.rows
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr.draw import run_images
