@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jax_inr.errors import JaxInrError as JaxInrError
     from jax_inr.errors import OutputError as OutputError
     from jax_inr.field import ImageField as ImageField
-    from jax_inr.fitting import FitMany as FitMany
     from jax_inr.fitting import fit as fit
     from jax_inr.fitting import fit_many as fit_many
     from jax_inr.fitting import resume as resume
@@ -46,15 +45,16 @@ if TYPE_CHECKING:
     from jax_inr.networks import mlp as mlp
     from jax_inr.networks import siren as siren
     from jax_inr.networks import wire as wire
+    from jax_inr.plan import make_data as make_data
+    from jax_inr.plan import make_plan as make_plan
     from jax_inr.presets import PRESETS as PRESETS
     from jax_inr.presets import preset as preset
     from jax_inr.results import Fit as Fit
+    from jax_inr.results import FitMany as FitMany
     from jax_inr.tasks import Task as Task
     from jax_inr.tasks import inpaint as inpaint
     from jax_inr.tasks import reconstruct as reconstruct
     from jax_inr.training import init_state as init_state
-    from jax_inr.training import make_data as make_data
-    from jax_inr.training import make_plan as make_plan
     from jax_inr.training import train_chunk as train_chunk
     from jax_inr.training import train_scan as train_scan
     from jax_inr.training import train_step as train_step
@@ -85,19 +85,18 @@ _HOMES = {
         "OutputError",
     ),
     "field": ("ImageField",),
-    "fitting": ("FitMany", "fit", "fit_many", "resume"),
+    "fitting": ("fit", "fit_many", "resume"),
     "grids": ("DenseGrid", "HashGrid"),
     "io.images": ("Picture", "load_image", "sample_image", "save_image"),
     "metrics": ("psnr", "ssim"),
     "model": ("Model", "make_model"),
     "networks": ("cnn", "finer_network", "gauss_network", "mlp", "siren", "wire"),
+    "plan": ("make_data", "make_plan"),
     "presets": ("PRESETS", "preset"),
-    "results": ("Fit",),
+    "results": ("Fit", "FitMany"),
     "tasks": ("Task", "inpaint", "reconstruct"),
     "training": (
         "init_state",
-        "make_data",
-        "make_plan",
         "train_chunk",
         "train_scan",
         "train_step",

@@ -101,7 +101,7 @@ class ForeignPair(Foreign):
 
 @pytree_dataclass()
 class ForeignProtocol(Foreign):
-    """An object with `init` and `apply` of its own; for encodings `num_features` too."""
+    """An object with `init` and `apply`; for encodings with `num_features` too."""
 
     thing: Any
     part: str = "network"
@@ -245,3 +245,9 @@ def as_encoding(thing: Any, num_axes: int = 2) -> Any:
         f"encoding {describe(thing)} is no encoding",
         "give an object with num_features, init(key) and apply(variables, x)",
     )
+
+
+def foreign_parts(**parts: Any) -> dict[str, str]:
+    """The descriptions of those parts that are a caller's own."""
+    own = {name: part for name, part in parts.items() if isinstance(part, Foreign)}
+    return {name: describe(part) for name, part in own.items()}

@@ -80,7 +80,8 @@ def job_bytes(job: Any) -> int:
     """
     import jax
 
-    from jax_inr.training import init_state, make_inputs
+    from jax_inr.plan import make_inputs
+    from jax_inr.training import init_state
 
     plan, task = job.plan(), job.task
     variables = _variables(job.model)
@@ -108,6 +109,12 @@ def job_bytes(job: Any) -> int:
     return 4 * (STATE_COPIES * states + 2 * params + kept + measured + active + image)
 
 
+def grid_bytes(model: Any, height: int, width: int) -> int:
+    """Bytes that a function of a whole grid takes to draw one, about."""
+    floats, _ = position_cost(model)
+    return 4 * height * width * floats
+
+
 def memory_left(limit_bytes: int | None) -> int:
     """Bytes that a fit may take: the limit, or what the machine has left."""
     return available_bytes() if limit_bytes is None else limit_bytes
@@ -131,7 +138,7 @@ def check(needed_bytes: int, limit_bytes: int | None) -> None:
 
 
 def check_compiled(trainer: Any, limit_bytes: int | None) -> None:
-    """Refuse a compiled fit whose program needs more memory than there is; as `check`."""
+    """Refuse a compiled fit whose program needs more memory than there is."""
     needed = getattr(trainer, "program_bytes", 0)
     check(needed, limit_bytes)
 

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_inr import derivatives
-from jax_inr.adapters import Foreign, describe
+from jax_inr.adapters import foreign_parts
 from jax_inr.config import Config
-from jax_inr.coordinates import FULL, Window, check_view
+from jax_inr.coordinates import FULL, Window, check_view, view_size
 from jax_inr.derivatives import Derivative, check_derivative
 from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import atomic, tensorfile, text
@@ -179,7 +179,7 @@ class ImageField:
         Raises:
             ConfigError: a size, window or derivative that cannot be drawn.
         """
-        height, width = self._size(height, width, window)
+        height, width = view_size(height, width, window, (self.height, self.width))
         return assemble(self.render_strips(height, width, window, derivative), height)
 
     def render_strips(
@@ -193,7 +193,7 @@ class ImageField:
 
         For images larger than memory; what cannot be drawn is refused at once.
         """
-        height, width = self._size(height, width, window)
+        height, width = view_size(height, width, window, (self.height, self.width))
         check_view(height, width, window)
         per_pixel = 1 / np.array((self.height, self.width), np.float32)
         function, finish = colours, self._to_white
@@ -209,21 +209,6 @@ class ImageField:
         return map(
             finish, render_strips(model, variables, height, width, window, function)
         )
-
-    def _size(
-        self, height: int | None, width: int | None, window: Window
-    ) -> tuple[int, int]:
-        top, left, bottom, right = window
-        if height is None and width is None:
-            return self.height, self.width
-        # Pixels stay square where one side is given.
-        aspect = ((right - left) * self.width) / ((bottom - top) * self.height or 1)
-        if width is None and height is not None:
-            width = max(round(height * aspect), 1)
-        if height is None and width is not None:
-            height = max(round(width / (aspect or 1)), 1)
-        assert height is not None and width is not None
-        return height, width
 
     def _to_white(self, colours: Any) -> Any:
         if self.rgb_max == 255:
@@ -255,7 +240,7 @@ class ImageField:
 
         title = os.path.splitext(os.path.basename(path))[0] if title is None else title
         page = to_html(self, title, image).encode("utf-8", "backslashreplace")
-        atomic.write_atomic(path, page)
+        atomic.write_atomic(path, page, follow=True)
 
     def header(self) -> dict[str, Any]:
         """What a field file says beside its tensors."""
@@ -266,7 +251,7 @@ class ImageField:
             "channels": self.channels,
             "step": self.step,
             "backend": self.origin.backend,
-            **foreign_parts(self.model),
+            **foreign_parts(encoding=self.model.encoding, network=self.model.network),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -275,7 +260,8 @@ class ImageField:
         Raises:
             OutputError: the file cannot be written; an older one is left as it was.
         """
-        tensorfile.save_tensors(path, "field", flatten(self.variables), self.header())
+        tensors, header = flatten(self.variables), self.header()
+        tensorfile.save_tensors(path, "field", tensors, header, follow=True)
 
     @classmethod
     def load(
@@ -290,11 +276,17 @@ class ImageField:
         Raises:
             CheckpointError: the file is damaged, foreign, or of a newer format.
         """
-        tensors, header = tensorfile.load_tensors(path, "field")
-        try:
-            return cls.from_tensors(tensors, header, encoding=encoding, network=network)
-        except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{text.shown(path)}: {error}", error.hint) from None
+
+        def check(layout: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+            try:
+                cls.from_tensors(layout, header, encoding=encoding, network=network)
+            except (CheckpointError, ConfigError) as error:
+                name = text.shown(path)
+                raise CheckpointError(f"{name}: {error}", error.hint) from None
+
+        # What the config does not ask for is not read.
+        tensors, header = tensorfile.load_tensors(path, "field", check=check)
+        return cls.from_tensors(tensors, header, encoding=encoding, network=network)
 
     @classmethod
     def from_tensors(
@@ -332,13 +324,3 @@ class ImageField:
         variables = unflatten_like(like, tensors)
         backend = str(header.get("backend", ""))
         return cls.make(model, variables, shape, config, step=step, backend=backend)
-
-
-def foreign_parts(model: Model) -> dict[str, str]:
-    """The descriptions of a model's encoding and network that are a caller's own."""
-    parts = {"encoding": model.encoding, "network": model.network}
-    return {
-        name: describe(part)
-        for name, part in parts.items()
-        if isinstance(part, Foreign)
-    }

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ from jax_inr.inputs import as_config, as_image
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
 from jax_inr.keywords import suggests
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 from jax_inr.recording import RESUMABLE_FIELDS, find
-from jax_inr.results import Fit
-from jax_inr.running import Options, Run, carry_out, grouped, make_run
+from jax_inr.results import Fit, FitMany
+from jax_inr.run import grouped, make_run
+from jax_inr.running import Options, carry_out
 
 Device = Literal["auto", "cpu", "gpu"]
 Backend = Literal["jax", "torch"]
@@ -81,13 +82,7 @@ def fit(
         ConfigError, OutputError, DeviceError: as their names say.
     """
     options = Options(
-        device,
-        on_progress,
-        on_notice,
-        save_every_seconds,
-        film,
-        max_memory_bytes,
-        stop,
+        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
     )
     parts = {"encoding": encoding, "network": network, "optimizer": optimizer}
     run = make_run(
@@ -180,64 +175,10 @@ def resume(
         out=out,
     )
     options = Options(
-        device,
-        on_progress,
-        on_notice,
-        save_every_seconds,
-        film,
-        max_memory_bytes,
-        stop,
+        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
     )
     carry_out([run], options, overwrite=False)
     return run.result()
-
-
-class FitMany(Sequence[Fit]):
-    """What `fit_many` gives: a Fit each, in order.
-
-    failures: by name, what went wrong with a fit; asking for that fit raises it.
-    """
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._runs = list(runs)
-        self.names = [run.name for run in runs]
-        self.failures = {run.name: run.error for run in runs if run.error is not None}
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [run.kept() for run in self._runs[index]]
-        return self._runs[index].kept()
-
-    def __iter__(self) -> Iterator[Fit]:
-        return (run.kept() for run in self._runs)
-
-    def __repr__(self) -> str:
-        return f"FitMany({len(self)} fits, {len(self.failures)} failures)"
-
-    @property
-    def done(self) -> dict[str, Fit]:
-        """The fits that have not failed, by name."""
-        return {
-            run.name: run.fit
-            for run in self._runs
-            if run.fit is not None and run.error is None
-        }
-
-    @property
-    def stacked(self) -> Any:
-        """All fields as one ImageField whose variables have a leading axis of fits.
-
-        `jax.vmap(lambda field: field.apply(field.params, coords))(fits.stacked)`.
-        Raises ValueError where the fits differ in structure.
-        """
-        import jax
-        import jax.numpy as jnp
-
-        fields = [fit.field for fit in self]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)
 
 
 @suggests

@@ -9,15 +9,14 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from jax_inr.lanes import Lane, Position, Progress, failing
 from jax_inr.metrics import psnr_from_mse
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
-# With a target, evaluations are at most this part of the steps apart.
-TARGET_EVALUATIONS = 50
 
 
 class Trainer(Protocol):
@@ -73,154 +72,6 @@ class Trainer(Protocol):
     def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
         """Take up what `state` gave."""
         ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """When a fit is evaluated and when it stops; none of it changes a step.
-
-    losses_evaluate: the loss of a step is the evaluation of the parameters before it,
-    because it is of all measurements and needs no clipping. patience_steps: the fit
-    ends where for so many steps no evaluation was better than the best.
-    """
-
-    steps: int
-    eval_every: int
-    target_psnr: float | None = None
-    max_seconds: float | None = None
-    losses_evaluate: bool = False
-    patience_steps: int | None = None
-
-    def is_due(self, step: int) -> bool:
-        """Whether an evaluation falls after this many steps."""
-        return step > 0 and (step - 1) % self.eval_every == 0
-
-    def next_due(self, step: int) -> int:
-        """The first evaluation, or look at the target, after more than `step` steps."""
-        due = 1 + -(-step // self.eval_every) * self.eval_every
-        if self.target_psnr is None:
-            return due
-        every = max(min(self.eval_every, self.steps // TARGET_EVALUATIONS), 1)
-        return min(due, (step // every + 1) * every)
-
-
-@dataclasses.dataclass
-class Position:
-    """Where a fit is, beside the trainer's state; a checkpoint's header keeps it."""
-
-    step: int = 0
-    seconds: float = 0.0  # of fitting, over all sessions of the run
-    loss: float = 0.0  # of the last step
-    last_row: int = 0  # step of the newest evaluation in the log; 0 for none
-    num_rows: int = 0  # evaluations so far
-    mse_sum: float = 0.0  # of their squared errors, for the pooled PSNR
-    last_mse: float = 0.0  # squared error of the newest of them
-    first_mse: float = 0.0  # squared error before the first step
-    best_step: int = 0  # of the best evaluation; 0 for none
-    best_mse: float = 0.0  # squared error of it
-
-
-class Progress(NamedTuple):
-    """What a progress display is told after each chunk: the mean over the fits."""
-
-    step: int
-    steps: int
-    seconds: float
-    loss: float
-    psnr_db: float  # of the latest evaluation; NaN before the first
-    steps_per_second: float
-    evaluated_step: int = 0  # of the latest evaluation
-    loss_psnr_db: float = math.nan  # of the running loss, where it is a squared error
-
-
-class Recorder:
-    """What the loop tells of a fit; this one forgets everything."""
-
-    def next_frame(self, step: int) -> float:
-        """The first step of the film after `step`; infinity where none is made."""
-        return math.inf
-
-    def row(self, row: dict[str, Any]) -> None:
-        """Take an evaluation."""
-
-    def frame(self, step: int, prediction: np.ndarray) -> None:
-        """Take the prediction (h, w, c) at a step of the film."""
-
-    def save(self, position: Position, state: dict[str, np.ndarray]) -> None:
-        """Take what resuming needs."""
-
-
-@dataclasses.dataclass
-class Lane:
-    """A fit of the loop: its rules, its position, and what became of it."""
-
-    rules: Rules
-    recorder: Recorder = dataclasses.field(default_factory=Recorder)
-    position: Position = dataclasses.field(default_factory=Position)
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    # "steps", "target_psnr", "max_seconds", "diverged" or a signal's name.
-    stopped: str = ""
-    # Of a divergence: the step and its learning rate.
-    diverged: tuple[int, float] | None = None
-    # What went wrong in the recorder or an evaluation: the end of this fit alone.
-    error: Exception | None = None
-
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether a signal ended the fit: it is to be resumed, not finished."""
-        return self.stopped.startswith("SIG")
-
-    @property
-    def psnr_db(self) -> float:
-        """PSNR of the newest evaluation; NaN before the first."""
-        at = self.position
-        return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
-
-    def record(self, step: int, mse: float, loss: float) -> None:
-        """Add the evaluation of the parameters after `step` steps."""
-        at = self.position
-        at.last_row = step
-        at.num_rows += 1
-        at.mse_sum += mse
-        at.last_mse = mse
-        if not at.best_step or mse < at.best_mse:
-            at.best_step, at.best_mse = step, mse
-        row = {
-            "step": step,
-            "seconds": round(at.seconds, 6),
-            "loss": loss,
-            "psnr_db": self.psnr_db,
-            "pooled_psnr_db": float(psnr_from_mse(at.mse_sum / at.num_rows)),
-        }
-        self.rows.append(row)
-        self.recorder.row(row)
-
-    def why_stop(self) -> str:
-        """What ends the fit here, or nothing; the same for a resumed fit."""
-        at, target = self.position, self.rules.target_psnr
-        # Of the parameters as they are: an older evaluation does not count.
-        if target is not None and at.last_row == at.step and self.psnr_db >= target:
-            return "target_psnr"
-        if at.step >= self.rules.steps:
-            return "steps"
-        patience = self.rules.patience_steps
-        if patience is not None and at.last_row - at.best_step >= patience:
-            return "patience"
-        limit = self.rules.max_seconds
-        if limit is not None and at.seconds >= limit:
-            return "max_seconds"
-        return ""
-
-    @property
-    def worse(self) -> str:
-        """What to tell of a fit that ended worse than it began; else nothing."""
-        at = self.position
-        if not at.last_mse > at.first_mse:
-            return ""
-        return (
-            f"the fit is worse than at the start: squared error {at.last_mse:.3g}, "
-            f"{at.first_mse:.3g} untrained; a smaller learning rate may help"
-        )
 
 
 def run(
@@ -284,7 +135,7 @@ class _Loop:
         for index in self.running():
             lane = self.lanes[index]
             lane.position.step = steps[index]
-            with _failing(lane):
+            with failing(lane):
                 if steps[index] == 0 and not lane.rules.losses_evaluate:
                     lane.position.first_mse = self.trainer.evaluate(index)
                 if steps[index] == 0 and lane.recorder.next_frame(0) < math.inf:
@@ -313,7 +164,7 @@ class _Loop:
             at = lane.position
             at.seconds += seconds
             at.step, at.loss = step + num_steps, float(losses[index, -1])
-            with _failing(lane):
+            with failing(lane):
                 self.evaluate(index, step, losses[index])
         # A chunk is cut short by an evaluation, and its rate is a poor guess then.
         self.rate = num_steps / max(seconds, 1e-9)
@@ -379,7 +230,7 @@ class _Loop:
         at = step + int(bad[0] if len(bad) else len(losses) - 1)
         lane.stopped = "diverged"
         lane.diverged = at, self.trainer.learning_rate(index, at)
-        with _failing(lane):
+        with failing(lane):
             lane.recorder.save(lane.position, self.trainer.state(index))
 
     def finish(self, index: int) -> None:
@@ -388,7 +239,7 @@ class _Loop:
         if lane.stopped or not (why := lane.why_stop()):
             return
         at = lane.position
-        with _failing(lane):
+        with failing(lane):
             if at.last_row != at.step:
                 lane.record(at.step, self.trainer.evaluate(index), at.loss)
             if lane.recorder.next_frame(at.step) < math.inf:
@@ -407,7 +258,7 @@ class _Loop:
         """Have checkpoints written."""
         for index in indices:
             lane = self.lanes[index]
-            with _failing(lane):
+            with failing(lane):
                 lane.recorder.save(lane.position, self.trainer.state(index))
 
     def undo(self) -> None:
@@ -441,18 +292,3 @@ class _Loop:
                 loss_psnr_db=float(psnr_from_mse(loss)),
             )
         )
-
-
-class _failing:
-    """What goes wrong inside is the end of this fit, and of no other."""
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._lane.error, self._lane.stopped = error, "failed"
-        return True

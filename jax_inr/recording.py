@@ -16,7 +16,7 @@ from jax_inr.io import summaries
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
-from jax_inr.loop import Position, Recorder
+from jax_inr.lanes import Position, Recorder
 
 # What may differ between a run and its continuation: no step that was taken follows it.
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")

@@ -1,7 +1,8 @@
-"""Fit: what a fit gives, its numbers, its history and its field."""
+"""Fit and FitMany: what fits give, their numbers, histories and fields."""
 
 import dataclasses
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,51 @@ class Fit:
         """
         tensors, header = load_tensors(folder.path / "field.safetensors", "field")
         return cls(folder.read_summary(), folder.read_metrics(), tensors, header, model)
+
+
+class FitMany(Sequence[Fit]):
+    """What `fit_many` gives: a Fit each, in order.
+
+    failures: by name, what went wrong with a fit; asking for that fit raises it.
+    """
+
+    def __init__(self, runs: Sequence[Any]) -> None:
+        self._runs = list(runs)
+        self.names = [run.name for run in runs]
+        self.failures = {run.name: run.error for run in runs if run.error is not None}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [run.kept() for run in self._runs[index]]
+        return self._runs[index].kept()
+
+    def __iter__(self) -> Iterator[Fit]:
+        return (run.kept() for run in self._runs)
+
+    def __repr__(self) -> str:
+        return f"FitMany({len(self)} fits, {len(self.failures)} failures)"
+
+    @property
+    def done(self) -> dict[str, Fit]:
+        """The fits that have not failed, by name."""
+        return {
+            run.name: run.fit
+            for run in self._runs
+            if run.fit is not None and run.error is None
+        }
+
+    @property
+    def stacked(self) -> Any:
+        """All fields as one ImageField whose variables have a leading axis of fits.
+
+        `jax.vmap(lambda field: field.apply(field.params, coords))(fits.stacked)`.
+        Raises ValueError where the fits differ in structure.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        fields = [fit.field for fit in self]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)

@@ -25,7 +25,7 @@ def make_trainer(config: Config, target: np.ndarray, device: str) -> "TorchLane"
 
 
 class TorchLane:
-    """One fit of torch_ref; a lane that is not finite goes back to its last good state."""
+    """One fit of torch_ref; what is not finite goes back to the last good state."""
 
     max_chunk_steps = 4096
     count = 1

@@ -14,67 +14,28 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from jax_inr import machine
 from jax_inr.errors import DeviceError
+from jax_inr.job import Job
 from jax_inr.metrics import clipped_mse
 from jax_inr.model import Model, Variables
-from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates
-from jax_inr.rendering import render
-from jax_inr.tasks import Task
-from jax_inr.tensors import flatten, unflatten_like
-from jax_inr.training import (
-    MAX_CHUNK_STEPS,
+from jax_inr.plan import (
     MAX_FEATURE_BYTES,
-    QUICK_COMPILE,
-    Sampling,
     TrainData,
     TrainPlan,
-    init_state,
     make_inputs,
-    make_plan,
     measurements,
-    predict_batch,
-    train_chunk,
 )
+from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
+from jax_inr.rendering import render
+from jax_inr.tensors import flatten, unflatten_like
+from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
 
 T = TypeVar("T")
-LANES, COPIED = PartitionSpec("lanes"), PartitionSpec()
 EVALUATED = 1 << 12  # measurements that an evaluation predicts at a time
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Job:
-    """All that decides the numbers of a fit, but for when it stops."""
-
-    task: Task
-    model: Model
-    optimizer: Optimizer | ForeignOptimizer
-    rates: Rates
-    seed: int = 0
-    batch_size: int | None = None
-    sampling: Sampling = "pixels"
-    precision: str = "float32"
-
-    def plan(self, platform: str = "cpu") -> TrainPlan:
-        """What is compiled for the job."""
-        return make_plan(
-            self.task,
-            self.model,
-            self.optimizer,
-            batch_size=self.batch_size,
-            sampling=self.sampling,
-            platform=platform,
-        )
-
-    @property
-    def alike(self) -> Any:
-        """Jobs of equal keys can share a program."""
-        leaves, tree = jax.tree.flatten((self.task.items, self.task.weights))
-        shapes = tuple(np.shape(leaf) for leaf in leaves)
-        return self.plan(), tree, shapes, np.shape(self.task.values)
 
 
 class JaxTrainer:
@@ -108,7 +69,7 @@ class JaxTrainer:
         in_turn = platform == "cpu"
         # XLA compiles the chunk on one core while this thread draws the weights.
         self._chunk = _in_background(
-            _compile_chunk, self._plan, self._devices, in_turn, *self._shapes()
+            compile_chunk, self._plan, self._devices, in_turn, *self._shapes()
         )
         drawn = [_draw(job, self._device) for job in self._jobs]
         states = [_init_state(self._plan, variables) for variables, _ in drawn]
@@ -164,7 +125,7 @@ class JaxTrainer:
         return float(job.optimizer.learning_rate(job.rates, step))
 
     def evaluate(self, lane: int) -> float:
-        """The mean squared error of a lane's measurements, colours clipped to [0, 1]."""
+        """The mean squared error of a lane's measurements, colours clipped."""
         task = self._jobs[lane].task
         if task.held_out is not None:
             return self._held_out_mse(lane)
@@ -294,7 +255,7 @@ class JaxTrainer:
         return self._put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
     def _put(self, tree: Any, spec: PartitionSpec = LANES) -> Any:
-        return jax.device_put(tree, _sharding(self._devices, spec))
+        return jax.device_put(tree, sharding_of(self._devices, spec))
 
 
 def _sharing(jobs: list[Job], platform: str) -> tuple[bool, TrainPlan]:
@@ -332,12 +293,6 @@ def _equal(a: Any, b: Any) -> bool:
     return all(x is y or np.array_equal(x, y) for x, y in leaves)
 
 
-def _sharding(devices: tuple[Any, ...], spec: PartitionSpec) -> Any:
-    if len(devices) == 1:
-        return SingleDeviceSharding(devices[0])
-    return NamedSharding(Mesh(np.array(devices), ("lanes",)), spec)
-
-
 def _lane(tree: Any, lane: int) -> Any:
     return jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[lane]), tree)
 
@@ -364,84 +319,3 @@ def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
 
 _init_state = jax.jit(init_state, static_argnums=0)
 _predict_batch = jax.jit(predict_batch, static_argnums=0)
-
-
-@functools.lru_cache(maxsize=64)
-def _compile_chunk(
-    plan: TrainPlan,
-    devices: tuple[Any, ...],
-    in_turn: bool,
-    shares_inputs: bool,
-    tree: Any,
-    leaves: tuple[Any, ...],
-) -> jax.stages.Compiled:
-    """The chunk of all lanes, compiled once a process for each plan and shapes.
-
-    in_turn: a CPU's caches hold one fit, so lanes take turns there, and share the
-    cores by being on several devices. Elsewhere all lanes step together.
-    """
-
-    def chunk(
-        states: Any,
-        constants: Any,
-        data: TrainData,
-        keys: Any,
-        num_steps: Any,
-        active: Any,
-    ) -> Any:
-        def one(lane: Any) -> Any:
-            state, constants, own, key, is_active = lane
-            if shares_inputs:
-                own = own._replace(inputs=data.inputs)
-            steps = jnp.where(is_active, num_steps, 0) if in_turn else num_steps
-            after, losses = train_chunk(plan, state, constants, own, key, steps)
-            good = _stays_finite(state, after) & jnp.isfinite(losses).all()
-            kept = good & is_active
-            after = jax.tree.map(
-                lambda new, old: jnp.where(kept, new, old), after, state
-            )
-            return after, losses, good | ~is_active
-
-        own = data._replace(inputs=None) if shares_inputs else data
-        lanes = states, constants, own, keys, active
-        if len(active) == 1:
-            single = one(jax.tree.map(lambda leaf: leaf[0], lanes))
-            return jax.tree.map(lambda leaf: leaf[None], single)
-        return jax.lax.map(one, lanes) if in_turn else jax.vmap(one)(lanes)
-
-    states, constants, data, keys = jax.tree.unflatten(tree, leaves)
-    specs = TrainData(LANES, LANES, LANES, LANES, LANES)  # pyright: ignore
-    if shares_inputs:
-        specs = specs._replace(inputs=COPIED)
-    in_specs = (LANES, LANES, specs, LANES, COPIED, LANES)
-    if len(devices) > 1:
-        chunk = jax.shard_map(
-            chunk,
-            mesh=Mesh(np.array(devices), ("lanes",)),
-            in_specs=in_specs,
-            out_specs=LANES,
-            check_vma=False,
-        )
-
-    def shaped(leaf: Any, spec: PartitionSpec) -> Any:
-        sharding = _sharding(devices, spec)
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-    def all_shaped(tree: Any, spec: PartitionSpec = LANES) -> Any:
-        return jax.tree.map(lambda leaf: shaped(leaf, spec), tree)
-
-    inputs = all_shaped(data.inputs, specs.inputs)  # pyright: ignore
-    data = all_shaped(data._replace(inputs=None))._replace(inputs=inputs)
-    count = len(jax.tree.leaves(keys)[0])
-    active = shaped(jax.ShapeDtypeStruct((count,), bool), LANES)
-    arguments = all_shaped(states), all_shaped(constants), data, all_shaped(keys)
-    return jax.jit(chunk).lower(*arguments, 0, active).compile()
-
-
-def _stays_finite(before: Any, after: Any) -> Array:
-    """Whether no float became infinite or NaN; some optimizers begin with infinities."""
-    is_good = jnp.bool_(True)
-    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        if jnp.issubdtype(new.dtype, jnp.inexact):
-            is_good &= (jnp.isfinite(new) | ~jnp.isfinite(old)).all()
-    return is_good

@@ -7,8 +7,8 @@ from typing import Any
 
 import tyro
 
-from jax_inr.cli import streams
-from jax_inr.cli.options import check_numbers, run_tyro
+from jax_inr.cli import process
+from jax_inr.cli.parsing import check_numbers, parse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,30 +39,27 @@ class Options:
 
 def command(argv: list[str]) -> int:
     """Restore and judge what is missing, and write the report; the exit code."""
-    options: Any = run_tyro(Options, argv, "compare")
+    options: Any = parse(Options, argv, "compare")
     from jax_inr.experiments.benchmark.report import machine
     from jax_inr.experiments.compare import store
     from jax_inr.experiments.tasks import problems, report, suite
 
     check_numbers(
-        (
-            ("seed", options.seed, 0, 2**32 - 1),
-            ("crop", options.crop, 16, 10**6),
-            ("max_pixels", options.max_pixels, 1, 10**9),
-        )
+        ("seed", options.seed, 0, 2**32 - 1),
+        ("crop", options.crop, 16, 10**6),
+        ("max_pixels", options.max_pixels, 1, 10**9),
     )
     for kind in options.task:
         problems.check(kind)
         suite.check_rows(kind, options.rows)
 
-    def notice(text: str) -> None:
-        streams.say(f"notice: {text}")
-
     def say(text: str) -> None:
         if not options.quiet:
-            streams.Output().write(f"{text}\n")
+            process.Output().write(f"{text}\n")
 
-    found = store.read_pictures(options.folder, None, None, options.max_pixels, notice)
+    found = store.read_pictures(
+        options.folder, None, None, options.max_pixels, process.notice
+    )
     images = [suite.Named(Path(one.path).stem, one.image) for one in found]
     about = {
         "command": shlex.join(["jax-inr", "compare", *argv]),

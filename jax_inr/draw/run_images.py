@@ -13,6 +13,7 @@ from jax_inr.draw.encoding import encoding_channels
 from jax_inr.io import summaries
 from jax_inr.io.images import Picture, encode_png
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
 from jax_inr.results import Fit
 
 
@@ -20,8 +21,8 @@ def write_reconstruction(
     folder: RunFolder, prediction: np.ndarray, config: Config
 ) -> None:
     """Write reconstruction.png: the prediction where 1 is white."""
-    shown = summaries.to_white(prediction, config.rgb_max)
-    folder.write("reconstruction.png", encode_png(shown))
+    fit = summaries.to_white(prediction, config.rgb_max)
+    folder.write("reconstruction.png", encode_png(fit))
 
 
 def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
@@ -30,14 +31,14 @@ def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
     from jax_inr.draw import plots
 
     summary, pixels = fit.summary, image.image
-    name = Path(image.path or "image").name
-    caption = f"{name} · {summary['preset']} · step {fit.steps}"
+    caption = f"{name_of(image)} · {summary['preset']} · step {fit.steps}"
     drawn = summaries.to_white(fit.prediction, fit.header["config"]["rgb_max"])
     figure = plots.comparison(pixels, drawn, summary["psnr_db"], caption)
     folder.write("comparison.png", plots.png(figure))
     figure = plots.curves(folder.read_metrics(), caption)
     folder.write("curves.png", plots.png(figure))
-    channels, titles = encoding_channels(fit.tensors, *pixels.shape[:2], fit.model)
+    height, width, _ = pixels.shape
+    channels, titles = encoding_channels(fit.tensors, height, width, fit.model)
     figure = plots.encoding(channels, titles, caption)
     folder.write("encoding.png", plots.png(figure))
 
@@ -49,7 +50,12 @@ def write_film(folder: RunFolder, picture: Picture, config: Config, step: int) -
     """
     paths = [path for at, path in folder.list_frames().items() if at <= step]
     frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
-    caption = f"{Path(picture.path or 'picture').name} · {config.preset}"
+    caption = f"{name_of(picture)} · {config.preset}"
     folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))
     if film.has_mp4():
         folder.write("film.mp4", film.to_mp4(film.drawn(frames, caption)))
+
+
+def name_of(picture: Picture) -> str:
+    """What captions call an image: its file's name, on one line."""
+    return shown(Path(picture.path or "image").name)

@@ -1,11 +1,10 @@
-"""The commands that use a field: render, export, extrapolate, in real processes."""
+"""`jax-inr render`: what is drawn, what is refused, and what a signal leaves."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +14,6 @@ from conftest import ROOT, draw, run_script, said
 from PIL import Image
 
 from jax_inr import fitting
-from jax_inr.analysis import extrapolation
 from jax_inr.cli import main
 from jax_inr.cli import render as viewing
 from jax_inr.config import Config
@@ -234,66 +232,7 @@ def test_the_field_refuses_a_view_that_cannot_be_drawn(view):
         field.render(*view)
 
 
-# export and extrapolate
-
-
-def test_export_writes_the_page_with_the_runs_own_picture(tmp_path, image, monkeypatch):
-    config = SMALL.replace(steps=2)
-    fitting.fit(image, config, out=tmp_path / "run")
-    seen = []
-
-    def to_html(field, path, *how):
-        seen.append((path, *how))
-        Path(path).touch()
-
-    monkeypatch.setattr(ImageField, "to_html", to_html)
-    out = str(tmp_path / "cat.html")
-    assert main.main(["export", str(tmp_path / "run"), "--out", out]) == 0
-    np.testing.assert_array_equal(seen[0][1], image)
-    assert seen[0][0] == out
-    saved(tmp_path)
-    assert main.main(["export", str(tmp_path / "field.safetensors"), "--out", out]) == 0
-    assert seen[1][1] is None
-    Image.fromarray(np.zeros((40, 34, 3), np.uint8)).save(tmp_path / "a.png")
-    arguments = ["--image", str(tmp_path / "a.png"), "--title", "Ein Bild"]
-    path = str(tmp_path / "field.safetensors")
-    assert main.main(["export", path, "--out", out, *arguments]) == 0
-    assert seen[2][1].shape == (12, 17, 3) and seen[2][2] == "Ein Bild"
-
-
-def test_export_refuses_another_suffix_and_the_cnn(tmp_path, capsys):
-    config = Config(network="cnn", encoding="none", hidden_features=(4,))
-    saved(tmp_path, config)
-    path = str(tmp_path / "field.safetensors")
-    assert main.main(["export", path, "--out", str(tmp_path / "a.png")]) == 2
-    assert main.main(["export", path, "--out", str(tmp_path / "a.html")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert ".html" in lines[0] and "one pixel at a time" in lines[1]
-    assert os.listdir(tmp_path) == ["field.safetensors"]
-
-
-def test_whole_frequencies_are_periodic_and_drawn_ones_are_not(tmp_path, capsys):
-    gaussian = saved(tmp_path, SMALL, name="gaussian")
-    whole = SMALL.replace(encoding="periodic")
-    periodic = saved(tmp_path, whole, name="periodic")
-    first, second = map(extrapolation.measure, (gaussian, periodic))
-    assert first.sentence.startswith("not periodic") and first.rms > 0.01
-    assert second.sentence.startswith("periodic") and second.largest < 1e-4
-    # The measurement itself, once more: one field, one shift.
-    coords = np.random.default_rng(5).random((500, 2)).astype(np.float32)
-    shift = np.asarray(gaussian(coords + np.array([0, 1], np.float32))) - gaussian(
-        coords
-    )
-    assert np.sqrt((shift**2).mean()) == pytest.approx(first.rms, rel=0.5)
-    out = tmp_path / "a.png"
-    paths = [str(tmp_path / name) for name in ("gaussian", "periodic")]
-    assert main.main(["extrapolate", *paths, "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    assert "gaussian: not periodic" in printed and "periodic: periodic" in printed
-    assert np.asarray(Image.open(out)).shape[1] > 500
-
-
-def test_a_view_has_the_pictures_pixels_unless_asked_otherwise():
+def test_a_view_has_the_images_pixels_unless_asked_otherwise():
     field = ImageField(SMALL, 12, 17, 3, jax.tree.map(np.asarray, {"params": {}}))
     assert viewing.view_size(field, None, None, (0, 0, 1, 1)) == (12, 17)
     assert viewing.view_size(field, None, 4, (0, 0, 1, 1)) == (48, 68)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax_inr.draw import plots
+from jax_inr.draw.settings import default_settings
 from jax_inr.errors import ConfigError
 from jax_inr.experiments.benchmark.contenders import CONTENDERS, PRODUCT_SIDE
 from jax_inr.io import summaries
@@ -265,10 +267,9 @@ def write_race(measured: Json) -> str:
     return "\n".join(lines)
 
 
+@default_settings()
 def draw_race(measured: Json) -> bytes:
     """PSNR against seconds of fitting, for every contender, as a PNG."""
-    from jax_inr.draw import plots
-
     figure = plots.Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, several in measured["runs"].items():

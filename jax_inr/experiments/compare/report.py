@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import Figure, as_written, default_settings
 from jax_inr.experiments.compare.protocol import BUDGET, SETTINGS, Kind, Task
 from jax_inr.experiments.compare.store import Store, pixels_hash
 from jax_inr.io.atomic import write_atomic
@@ -194,6 +194,7 @@ def _table(head: list[str], body: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
 
 
+@default_settings()
 def gallery(
     pictures: Sequence[Picture],
     records: Sequence[Json],
@@ -210,7 +211,8 @@ def gallery(
     axes = figure.subplots(len(shown_pictures), len(rows) + 1, squeeze=False)
     for line, picture in zip(axes, shown_pictures, strict=True):
         plots.show(line[0], picture.image)
-        line[0].set_title(shown(Path(picture.path).name)[:24], fontsize=8, pad=3)
+        name = shown(Path(picture.path).name)[:24]
+        as_written(line[0].set_title(name, fontsize=8, pad=3))
         for panel, row in zip(line[1:], rows, strict=True):
             plots.show(panel, store.prediction(row, picture))
             psnr_db = found[row, pixels_hash(picture)]

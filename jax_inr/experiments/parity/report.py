@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import default_settings
 from jax_inr.errors import JaxInrError
 from jax_inr.experiments.benchmark.report import machine
 from jax_inr.io import summaries
@@ -155,6 +156,7 @@ def write_runs(measured: Json) -> str:
     )
 
 
+@default_settings()
 def draw_runs(measured: Json) -> bytes:
     """The PSNR curves of the three runs, and their distance from JAX's, as a PNG."""
     figure = plots.Figure(figsize=(8, 6.4), layout="constrained")
@@ -276,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}")
     if importlib.util.find_spec("torch") is None:
-        parser.error('torch is not installed; pip install "jax-inr[torch]"')
+        parser.error('torch is not installed; pip install -e ".[torch]"')
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     data = options.out.with_suffix(".json")

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sized
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from PIL import Image
 
 from jax_inr.draw.plots import BLUE, RED, show
+from jax_inr.draw.settings import Figure
 
 Json = dict[str, Any]
 
@@ -43,7 +41,7 @@ def heat_maps(networks: Json) -> Figure:
         sides = [steps[0] / ratio, *middles, steps[-1] * steps[-1] / middles[-1]]
         missing = np.clip(np.array(one["missing"]).T, 0.01, 1)
         mesh = axes.pcolormesh(
-            sides, edges, missing, norm=LogNorm(0.01, 1), cmap="cividis_r"
+            sides, edges, missing, norm="log", vmin=0.01, vmax=1, cmap="cividis_r"
         )
         learned = [np.nan if s is None else s for s in one["learned_steps"]]
         centres = np.sqrt(edges[1:] * edges[:-1])
@@ -256,7 +254,7 @@ def locality(measured: Json) -> Figure:
         axes.set_title(title, fontsize=10)
         if name in measured:
             picture = np.clip(measured[name][key], 1e-6, 1)
-            drawn = axes.imshow(picture, norm=LogNorm(1e-6, 1), cmap="cividis")
+            drawn = axes.imshow(picture, norm="log", vmin=1e-6, vmax=1, cmap="cividis")
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=panels.tolist(), shrink=0.85)
         bar.set_label("difference of colours (1 is white)")
@@ -316,6 +314,8 @@ def _ordered(count: int) -> np.ndarray:
 
 def _frequencies(axis: Any, edges: np.ndarray) -> None:
     """A logarithmic axis of frequencies with plain numbers at the powers of two."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     ticks = 2.0 ** np.arange(0, np.log2(edges[-1]) + 0.5)
     axis.set_major_locator(FixedLocator(ticks))

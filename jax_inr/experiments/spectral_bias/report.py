@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import default_settings
 from jax_inr.experiments.spectral_bias import figures, verdicts
 from jax_inr.experiments.spectral_bias.figures import NETWORKS
 from jax_inr.experiments.spectral_bias.verdicts import Verdict
@@ -48,7 +49,8 @@ def write_report(kept: Json, out: Path) -> None:
         parts += [f"## {title}", write(section)]
         for stem, alt, make in draw:
             picture = folder / f"{out.stem}-{stem}.png"
-            write_atomic(picture, plots.png(make(section)))
+            with default_settings():
+                write_atomic(picture, plots.png(make(section)))
             parts += [f"![{alt}](images/{picture.name})"]
     if found := verdicts.checks(measured):
         parts += ["## The instruments", _table(found, "promise")]

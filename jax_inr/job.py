@@ -1,5 +1,6 @@
-"""A job made of a task, a config and a caller's own objects, all checked."""
+"""A job: all that decides the numbers of a fit, but for when it stops."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,8 +11,41 @@ from jax_inr.adapters import describe
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.model import Model, make_model
+from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates
+from jax_inr.plan import Sampling, TrainPlan, make_plan
 from jax_inr.tasks import Task, predict_one, squared
-from jax_inr.trainer import Job
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """All that decides the numbers of a fit, but for when it stops."""
+
+    task: Task
+    model: Model
+    optimizer: Optimizer | ForeignOptimizer
+    rates: Rates
+    seed: int = 0
+    batch_size: int | None = None
+    sampling: Sampling = "pixels"
+    precision: str = "float32"
+
+    def plan(self, platform: str = "cpu") -> TrainPlan:
+        """What is compiled for the job."""
+        return make_plan(
+            self.task,
+            self.model,
+            self.optimizer,
+            batch_size=self.batch_size,
+            sampling=self.sampling,
+            platform=platform,
+        )
+
+    @property
+    def alike(self) -> Any:
+        """Jobs of equal keys can share a program."""
+        leaves, tree = jax.tree.flatten((self.task.items, self.task.weights))
+        shapes = tuple(np.shape(leaf) for leaf in leaves)
+        return self.plan(), tree, shapes, np.shape(self.task.values)
 
 
 def make_job(
