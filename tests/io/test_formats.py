@@ -11,9 +11,23 @@ import numpy as np
 import pytest
 import skimage.color
 import skimage.data
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_files import (
+    DISPLAY_P3,
+    LOSSY,
+    SRGB,
+    chunk,
+    encode,
+    fixed,
+    matrix_profile,
+    on_white,
+    png,
+    profile,
+    srgb_decode,
+    srgb_encode,
+    tiff,
+)
 from PIL import Image, ImageCms
 from png_reference import CHANNELS, decode_png, read_png
 
@@ -28,72 +42,13 @@ RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (7, 11, 3), np.uint8)
 DEEP = RNG.integers(0, 65536, (7, 11, 4), np.uint16)
 CAT = skimage.data.chelsea()[60:180:2, 100:280:2]  # (60, 90, 3)
-LOSSY = ("JPEG", "AVIF")
 FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *LOSSY)
 FRAMES = "has several frames: only the first is used"
 WHITE = "is transparent: composited on white"
 TURNED = "turned upright, as its EXIF orientation says"
+BOXES = "turned upright, as its irot and imir boxes say"
 KEPT = "has more than 8 bits per channel: all are kept"
 CUT = "has more than 8 bits per channel: read with 8"
-
-
-@pytest.fixture
-def load(tmp_path):
-    """The Picture of some bytes."""
-
-    def call(data: bytes):
-        (tmp_path / "picture").write_bytes(data)
-        return load_image(tmp_path / "picture")
-
-    return call
-
-
-@pytest.fixture
-def refused(load):
-    """The message that refuses some bytes."""
-
-    def call(data: bytes) -> str:
-        with pytest.raises(ImageError) as caught:
-            load(data)
-        message = str(caught.value)
-        assert message.isprintable()
-        assert caught.value.hint
-        return message
-
-    return call
-
-
-def encode(picture: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    if kind == "WEBP":
-        options = {"lossless": True, "exact": True, **options}
-    if kind in LOSSY:
-        options = {"quality": 100, "subsampling": "4:4:4", **options}
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def tiff(array: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, array, **options)
-    return buffer.getvalue()
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(body)) + name + body + zlib.crc32(name + body).to_bytes(4)
-    )
-
-
-def png(array: np.ndarray, colour_type: int, depth: int, *extra: bytes) -> bytes:
-    """A PNG of packed or big-endian rows, written by hand; extra: chunks."""
-    height, width = array.shape[:2]
-    rows = b"".join(b"\0" + row.tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra)
-    return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def blocks() -> np.ndarray:
@@ -135,7 +90,8 @@ def test_all_orientations_give_the_upright_picture(load, kind):
         atol = 4 if kind in LOSSY else 0
         np.testing.assert_allclose(picture.image * 255, upright, atol=atol + 1e-4)
         assert picture.image.flags["C_CONTIGUOUS"]
-        assert picture.notices == ((TURNED,) if orientation > 1 else ())
+        notice = BOXES if kind == "AVIF" else TURNED
+        assert picture.notices == ((notice,) if orientation > 1 else ())
 
 
 def test_deep_pictures_are_turned_once(load):
@@ -180,10 +136,6 @@ def test_the_first_frame_is_used_and_said(load, kind):
 # -- alpha
 
 
-def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return colour * alpha + 1 - alpha
-
-
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "PNG LA", "TIFF LA"])
 def test_hidden_colours_never_show(load, kind):
     kind, mode = kind.split()[0], "LA" if "LA" in kind else "RGBA"
@@ -226,10 +178,10 @@ def test_premultiplied_alpha_is_composited_once(load):
     stored = np.rint(np.dstack([colour * alpha, alpha]) * 255).astype(np.uint8)
     data = tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
     np.testing.assert_allclose(load(data).image, on_white(colour, alpha), atol=0.01)
-    deep = stored.astype(np.uint16) * 257
+    deep = np.rint(np.dstack([colour * alpha, alpha]) * 65535).astype(np.uint16)
     picture = load(tiff(deep, photometric="rgb", extrasamples=["assocalpha"]))
-    np.testing.assert_allclose(picture.image, on_white(colour, alpha), atol=0.01)
-    assert CUT in picture.notices
+    np.testing.assert_allclose(picture.image, on_white(colour, alpha), atol=1e-4)
+    assert KEPT in picture.notices
 
 
 def test_the_transparent_colour_of_each_png_type(load):
@@ -309,17 +261,6 @@ def test_16_bit_png_of_each_type(load):
         assert KEPT in picture.notices
 
 
-def test_separate_planes_are_never_read_as_noise(load, refused):
-    options = {"photometric": "rgb", "planarconfig": "separate"}
-    planes = np.moveaxis(DEEP[..., :3], -1, 0)
-    assert "planes" in refused(tiff(planes, **options))
-    picture = load(tiff(planes, compression="zlib", **options))
-    np.testing.assert_allclose(picture.image, DEEP[..., :3] / 65535, atol=1 / 255)
-    assert picture.notices == (CUT,)
-    shallow = load(tiff(np.moveaxis(COLOUR, -1, 0), **options))
-    np.testing.assert_array_equal(shallow.image, COLOUR.astype(np.float32) / 255)
-
-
 def test_netpbm_of_any_white(load, refused):
     for white in (1, 15, 255, 1000, 65535):
         for channels, magic in ((1, 5), (3, 6)):
@@ -389,62 +330,6 @@ def test_a_deep_avif_says_that_it_was_cut(load):
 # -- colour
 
 
-def srgb_encode(linear: np.ndarray) -> np.ndarray:
-    linear = np.clip(linear, 0, 1)
-    low = linear * 12.92
-    return np.where(linear <= 0.0031308, low, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(encoded: np.ndarray) -> np.ndarray:
-    high = ((encoded + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, high)
-
-
-# Columns: the primaries in XYZ, adapted to D50, as their ICC profiles hold them.
-DISPLAY_P3 = np.array(
-    [[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]]
-)
-SRGB = np.array(
-    [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]
-)
-
-
-def fixed(*numbers: float) -> bytes:
-    return b"".join(
-        round(number * 65536).to_bytes(4, signed=True) for number in numbers
-    )
-
-
-def profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr") -> bytes:
-    """An ICC version 2 profile; ICC.1:2001-04, sections 6.1 to 6.5."""
-    connection = b"Lab " if b"A2B0" in tags else b"XYZ "
-    d50 = fixed(0.9642, 1.0, 0.8249)
-    tags = {b"wtpt": b"XYZ \0\0\0\0" + d50, **tags}
-    table, body = struct.pack(">I", len(tags)), b""
-    for name, tag in tags.items():
-        offset = 132 + 12 * len(tags) + len(body)
-        table += name + struct.pack(">II", offset, len(tag))
-        body += tag + bytes(-len(tag) % 4)
-    head = bytes(4) + bytes(4) + b"\2\x10\0\0" + kind + space + connection
-    head += bytes(12) + b"acsp" + bytes(28) + d50
-    whole = head.ljust(128, b"\0") + table + body
-    return struct.pack(">I", len(whole)) + whole[4:]
-
-
-def curve(values: np.ndarray) -> bytes:
-    table = np.rint(values * 65535).astype(">u2")
-    return b"curv" + bytes(4) + struct.pack(">I", len(table)) + table.tobytes()
-
-
-def matrix_profile(primaries: np.ndarray) -> bytes:
-    tone = curve(srgb_decode(np.linspace(0, 1, 1024)))
-    tags = {}
-    for letter, column in zip(b"rgb", primaries.T, strict=True):
-        tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
-        tags[bytes([letter]) + b"TRC"] = tone
-    return profile(b"RGB ", tags)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "JPEG"])
 def test_display_p3_becomes_srgb(load, kind):
     hues = [[200, 60, 60], [60, 200, 60], [60, 60, 200], [230, 200, 40], [9, 99, 9]]
@@ -477,20 +362,18 @@ def test_a_grey_profile_keeps_one_channel(load):
     np.testing.assert_allclose(picture.image[..., 0], expected, atol=0.004)
     assert np.abs(expected - ramp / 255).max() > 0.03
     deep = load(encode(DEEP[..., 0], "PNG", icc_profile=gamma))
-    np.testing.assert_array_equal(deep.image[..., 0] * 65535, DEEP[..., 0])
-    assert "has a colour profile: not applied to deep grey" in deep.notices
+    expected = srgb_encode((DEEP[..., 0] / 65535) ** (0x233 / 256))
+    np.testing.assert_allclose(deep.image[..., 0], expected, atol=1e-4)
 
 
-def test_deep_colour_with_a_profile(load):
-    """Colours come before depth: ImageCms converts 8 bits only."""
+@pytest.mark.parametrize("primaries", [SRGB, DISPLAY_P3])
+def test_deep_colour_with_a_profile_keeps_its_depth(load, primaries):
     deep = CAT.astype(np.uint16) * 257 + 100
-    for primaries, notice in ((SRGB, KEPT), (DISPLAY_P3, CUT)):
-        embedded = matrix_profile(primaries)
-        packed = chunk(b"iCCP", b"x\0\0" + zlib.compress(embedded))
-        picture = load(png(deep.astype(">u2"), 2, 16, packed))
-        assert notice in picture.notices
-        linear = srgb_decode(deep / 65535) @ (np.linalg.inv(SRGB) @ primaries).T
-        np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=0.015)
+    packed = chunk(b"iCCP", b"x\0\0" + zlib.compress(matrix_profile(primaries)))
+    picture = load(png(deep.astype(">u2"), 2, 16, packed))
+    assert KEPT in picture.notices
+    linear = srgb_decode(deep / 65535) @ (np.linalg.inv(SRGB) @ primaries).T
+    np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=0.002)
 
 
 def test_alpha_outlives_a_profile(load):
@@ -565,11 +448,6 @@ def test_simple_modes_have_the_right_channels(load):
     np.testing.assert_allclose(
         load(encode(ycbcr, "TIFF")).image * 255, blocks(), atol=3
     )
-
-
-def test_gamma_is_ignored_as_browsers_do(load):
-    data = png(COLOUR, 2, 8, chunk(b"gAMA", struct.pack(">I", 20_000)))
-    np.testing.assert_array_equal(load(data).image * 255, COLOUR)
 
 
 # -- damage
@@ -676,11 +554,25 @@ def test_only_image_errors_escape(tmp_path_factory, start, rest):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.7\n", b"text"],
+    ("data", "words"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript file"),
+        (b"%PDF-1.7\n", "a PDF file"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+        (b"\xff\x0a\x10", "a JPEG XL file"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
+        (b"\x76\x2f\x31\x01" + bytes(9), "an OpenEXR file"),
+        (b"#?RADIANCE\n", "a Radiance HDR file"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "an SVG drawing"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a raw photo of a camera (CR3)"),
+        (b"\0\0\0\x18ftypisom\0\0\0\1isommp42", "a film"),
+        (b"text", "not in an image format"),
+    ],
 )
-def test_other_formats_are_not_even_tried(refused, data):
-    assert "not in a picture format" in refused(data)
+def test_other_formats_are_named_and_not_even_tried(refused, data, words):
+    message = refused(data)
+    assert words in message
+    assert "damaged" not in message
 
 
 def test_much_text_in_a_png_takes_bounded_work(load):
@@ -707,7 +599,7 @@ def test_pngsuite_against_the_reference_decoder():
         picture = load_image(path)
         expected = decode_png(path.read_bytes())
         np.testing.assert_allclose(
-            picture.image, expected, atol=1e-6, err_msg=path.name
+            picture.image, expected, atol=2e-6, err_msg=path.name
         )
         deep = path.stem.endswith("16")
         assert (KEPT in picture.notices) == deep, path.name
@@ -732,10 +624,10 @@ PILLOW = {
     "16bit.cropped.tif": (1, KEPT),
     "1_trns.png": (1, WHITE),
     "7x13.png": (3, ""),
-    "LICENSE": (0, "not in a picture format"),
+    "LICENSE": (0, "not in an image format"),
     "anim_frame1.webp": (3, ""),
     "background_outside_palette.gif": (3, FRAMES),
-    "broken.png": (0, "damaged"),
+    "broken.png": (0, "more than 50000000 pixels"),
     "broken_data_stream.png": (0, "wrong checksum in chunk IDAT"),
     "broken_exif_dpi.jpg": (3, ""),
     "bw_gradient.png": (1, ""),
