@@ -83,34 +83,34 @@ def _raster(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
     _refuse_unread(data)
     if data.startswith(b"\x89PNG"):
         return _png(data, max_pixels, notices)
-    with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-        check_pixels(*picture.size, max_pixels)
-        if picture.format == "GIF":
+    with PillowImage.open(io.BytesIO(data), formats=FORMATS) as opened:
+        check_pixels(*opened.size, max_pixels)
+        if opened.format == "GIF":
             _check_gif(data)
-        if picture.format in ("JPEG", "MPO"):
+        if opened.format in ("JPEG", "MPO"):
             damage = jpeg.damage(jpeg.markers(data))
             notices.extend([damage] if damage else [])
-        if getattr(picture, "is_animated", False):
+        if getattr(opened, "is_animated", False):
             notices.append(tiff.FRAMES)
-        if raster := _deep_netpbm(picture, data):
+        if raster := _deep_netpbm(opened, data):
             return raster
-        tile: Any = picture.tile[0] if picture.tile else None
+        tile: Any = opened.tile[0] if opened.tile else None
         frame = tile and tile.extents
         cut = tile and tile.codec_name == "ppm_plain" and tile.args[0] == "RGB"
         cut = cut and tile.args[1] > 255
-        picture.load()
-        check_pixels(*picture.size, max_pixels)  # a frame may exceed its file's size
-        code = bmff.nclx(data) if picture.format == "AVIF" else None
-        info = picture.info
+        opened.load()
+        check_pixels(*opened.size, max_pixels)  # a frame may exceed its file's size
+        code = bmff.nclx(data) if opened.format == "AVIF" else None
+        info = opened.info
         # Pillow gives None for a profile whose parts are out of order.
         profile = (info["icc_profile"] or b"") if "icc_profile" in info else None
-        raster = _of_pillow(picture, profile, code, notices)
-        if picture.format == "GIF" and frame:
+        raster = _of_pillow(opened, profile, code, notices)
+        if opened.format == "GIF" and frame:
             _clear_outside(raster, frame, notices)
-        av1c = data.find(b"av1C") if picture.format == "AVIF" else -1
+        av1c = data.find(b"av1C") if opened.format == "AVIF" else -1
         if cut or (av1c >= 0 and data[av1c + 6] & 0x40):  # an AVIF of 10 or 12 bits
             notices.append(_CUT)
-        raster.orientation = _orientation(picture.info.get("exif"), notices)
+        raster.orientation = _orientation(opened.info.get("exif"), notices)
         return raster
 
 
@@ -125,41 +125,41 @@ def _png(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
         samples, alpha = png.deep_samples(chunks)
         raster = Raster(samples, 65535, convert, alpha)
     else:
-        with PillowImage.open(io.BytesIO(chunks.decodable), formats=["PNG"]) as picture:
-            picture.load()
+        with PillowImage.open(io.BytesIO(chunks.decodable), formats=["PNG"]) as opened:
+            opened.load()
             bits = chunks.depth if chunks.colour_type == 0 else 8
-            raster = _of_pillow(picture, None, None, notices, bits)
+            raster = _of_pillow(opened, None, None, notices, bits)
         raster.convert = convert
     raster.orientation = _orientation(png.exif(chunks), notices)
     return raster
 
 
 def _of_pillow(
-    picture: Any,
+    opened: Any,
     profile: bytes | None,
     code: tuple[int, int] | None,
     notices: list[str],
     bits: int = 8,
 ) -> Raster:
-    """The samples of a loaded picture; a key of transparency has so many bits."""
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return _deep_grey(picture, profile, notices)
-    if picture.mode == "P":
-        colours = len(picture.palette.palette) // len(picture.palette.mode)
-        highest = picture.getextrema()[1]
+    """The samples of a loaded image; a key of transparency has so many bits."""
+    if opened.mode == "F" or opened.mode.startswith("I"):
+        return _deep_grey(opened, profile, notices)
+    if opened.mode == "P":
+        colours = len(opened.palette.palette) // len(opened.palette.mode)
+        highest = opened.getextrema()[1]
         if highest >= colours:
             raise ValueError(f"palette index {highest} of {colours} colours")
-    if picture.mode in ("1", "P", "PA", "La", "RGBa"):
-        opaque = picture.mode == "P" and "transparency" not in picture.info
+    if opened.mode in ("1", "P", "PA", "La", "RGBa"):
+        opaque = opened.mode == "P" and "transparency" not in opened.info
         modes = {"1": "L", "La": "LA", "P": "RGB" if opaque else "RGBA"}
-        picture = picture.convert(modes.get(picture.mode, "RGBA"))
-    if picture.mode == "RGBX":
-        picture = picture.convert("RGB")
-    levels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+        opened = opened.convert(modes.get(opened.mode, "RGBA"))
+    if opened.mode == "RGBX":
+        opened = opened.convert("RGB")
+    levels = np.asarray(opened).reshape(opened.height, opened.width, -1)
     alpha = None
-    if picture.mode in ("LA", "RGBA"):
+    if opened.mode in ("LA", "RGBA"):
         levels, alpha = levels[..., :-1], levels[..., -1:]
-    elif (key := picture.info.get("transparency")) is not None:
+    elif (key := opened.info.get("transparency")) is not None:
         # The key counts in the file's bits, Pillow's levels of 2 and 4 bits go to 255.
         key = np.asarray(key) % 2**bits * (255 // (2**bits - 1))
         alpha = (levels != key).any(-1, keepdims=True)
@@ -174,21 +174,21 @@ def _of_pillow(
     return Raster(levels, 255, convert, alpha)
 
 
-def _deep_grey(picture: Any, profile: bytes | None, notices: list[str]) -> Raster:
-    """The samples of a loaded grey picture of more than 8 bits, or of floats."""
-    levels = np.asarray(picture)[..., None]
-    if picture.mode == "I":  # a plain Netpbm, which Pillow has scaled
+def _deep_grey(opened: Any, profile: bytes | None, notices: list[str]) -> Raster:
+    """The samples of a loaded grey image of more than 8 bits, or of floats."""
+    levels = np.asarray(opened)[..., None]
+    if opened.mode == "I":  # a plain Netpbm, which Pillow has scaled
         levels = levels.astype(np.uint16)
     convert = colour.from_icc(profile, 1, notices) if profile else None
-    return Raster(levels, 1 if picture.mode == "F" else 65535, convert)
+    return Raster(levels, 1 if opened.mode == "F" else 65535, convert)
 
 
-def _deep_netpbm(picture: Any, data: bytes) -> Raster | None:
+def _deep_netpbm(opened: Any, data: bytes) -> Raster | None:
     """Binary Netpbm of more than 8 bits; Pillow would scale it sample by sample."""
-    tile = picture.tile[0] if picture.tile else None
+    tile = opened.tile[0] if opened.tile else None
     if not tile or tile.codec_name != "ppm" or tile.args[1] <= 255:
         return None
-    shape = (*picture.size[::-1], 3 if tile.args[0] == "RGB" else 1)
+    shape = (*opened.size[::-1], 3 if tile.args[0] == "RGB" else 1)
     levels = np.frombuffer(data, ">u2", math.prod(shape), tile.offset)
     return Raster(levels.reshape(shape), tile.args[1])
 

@@ -26,14 +26,14 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
             "a HEIC file, which is not read without pillow-heif", hint
         ) from error
     file = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-    picture: Any = file[file.primary_index]
-    width, height = picture.size
+    opened: Any = file[file.primary_index]
+    width, height = opened.size
     check_pixels(width, height, max_pixels)
-    samples = np.asarray(picture)
+    samples = np.asarray(opened)
     samples = samples.reshape(*samples.shape[:2], -1)
     channels = 1 if samples.shape[2] < 3 else 3
     convert = None
-    if profile := picture.info.get("icc_profile"):
+    if profile := opened.info.get("icc_profile"):
         convert = colour.from_icc(profile, channels, notices)
     elif code := bmff.nclx(data):
         convert = colour.from_code(*code, channels, notices)

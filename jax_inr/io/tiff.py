@@ -263,13 +263,13 @@ def _lab(samples: np.ndarray, kind: int, notices: list[str]) -> colour.Convert:
 def _by_libtiff(data: bytes, number: int) -> Raster:
     with (
         errors_raised(),
-        PillowImage.open(io.BytesIO(data), formats=["TIFF"]) as picture,
+        PillowImage.open(io.BytesIO(data), formats=["TIFF"]) as opened,
     ):
-        picture.seek(number)
+        opened.seek(number)
         # The orientation is applied elsewhere; Pillow would here.
-        picture.getexif().pop(_ORIENTATION, None)
-        picture.load()
-        plain = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+        opened.getexif().pop(_ORIENTATION, None)
+        opened.load()
+        plain = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
         levels = np.asarray(plain)
     return Raster(levels.reshape(*levels.shape[:2], -1))
 

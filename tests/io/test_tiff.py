@@ -160,9 +160,9 @@ def test_fax_is_turned_once(load, compression, orientation):
     bits = RNG.integers(0, 2, (9, 14)).astype(bool)
     exif = PillowImage.Exif()
     exif[274] = orientation
-    picture = PillowImage.fromarray(bits)
-    found = load(encode(picture, "TIFF", compression=compression, exif=exif))
-    plain = load(encode(picture, "TIFF", exif=exif))
+    bilevel = PillowImage.fromarray(bits)
+    found = load(encode(bilevel, "TIFF", compression=compression, exif=exif))
+    plain = load(encode(bilevel, "TIFF", exif=exif))
     np.testing.assert_array_equal(found.image, plain.image)
     assert found.notices == plain.notices
 
