@@ -35,7 +35,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # By name, for type checkers: it is installed for fuzzing alone.
 atheris: Any = importlib.import_module("atheris")
 
-with atheris.instrument_imports(include=["jax_inr", "PIL"]):
+with atheris.instrument_imports(include=["jax_inr", "PIL", "tifffile"]):
+    import tifffile
     from PIL import Image, ImageCms
 
     from jax_inr import fit, preset, recording
@@ -52,6 +53,7 @@ LIMITS = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=16384")
 CONFIG = preset("default").replace(
     hidden_features=(4,), num_frequencies=2, batch_size=None, steps=1
 )
+TRIALS = Path(__file__).parent / "data" / "trials"
 PIXELS = np.linspace(0, 1, 60, dtype=np.float32).reshape(4, 5, 3)
 VALUES = (
     *(0, 1, -1, 2, 7, 255, 256, 2**16, 2**31, 2**32, 2**63, -(2**40)),
@@ -90,7 +92,7 @@ def encoded(picture: Image.Image, kind: str, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def picture_seeds() -> list[bytes]:
+def image_seeds() -> list[bytes]:
     """Every format that we read, in the forms that take a path of their own."""
     colour = Image.fromarray((PIXELS * 255).astype(np.uint8))
     grey = colour.convert("L")
@@ -115,7 +117,30 @@ def picture_seeds() -> list[bytes]:
         *(encoded(colour, "TIFF", compression=c) for c in ("tiff_lzw", "jpeg")),
         encoded(in_lab, "TIFF"),
         b"P3 2 1 300 1 2 3 4 5 300\n",
+        *(tiff(compression=c) for c in (None, "zlib", "lzw", "packbits", "zstd")),
+        *(tiff(byteorder=">", bigtiff=big) for big in (False, True)),
+        tiff(compression="jpeg", tile=(16, 16)),
+        tiff(planarconfig="separate", compression="zlib", predictor=True),
+        *(path.read_bytes() for path in sorted(TRIALS.iterdir()) if is_read(path)),
     ]
+
+
+def is_read(path: Path) -> bool:
+    """Whether a file is read, not refused by name."""
+    try:
+        load_image(path)
+    except ImageError:
+        return False
+    return True
+
+
+def tiff(**how: Any) -> bytes:
+    """The bytes of a TIFF of three channels."""
+    levels = (PIXELS * 255).astype(np.uint8)
+    planes = np.moveaxis(levels, -1, 0) if "planarconfig" in how else levels
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="rgb", **how)
+    return buffer.getvalue()
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -218,7 +243,7 @@ def make_target(name: str, folder: Path) -> Target:
     kept, metrics = run / "checkpoints", run / "metrics.jsonl"
     match name:
         case "image":
-            path, seeds = folder / "image", picture_seeds()
+            path, seeds = folder / "image", image_seeds()
             return Target(seeds, with_checksums, path, image, ImageError)
         case "field":
             return tensors(run / "field.safetensors", ImageField.load)
