@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,25 +12,21 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# The annotations of the JAX side are checked here, and in tests only. The hook has to
-# be in place before anything imports these modules.
-CHECKED = (
-    "coordinates",
-    "encodings",
-    "field",
-    "networks",
-    "rendering",
-    "tasks",
-    "training",
-)
-install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
+ROOT = Path(__file__).parents[1]
+
+# Annotations are checked here, and in tests only: of both packages whole, but for
+# the experiments. The hook has to be in place before anything imports these modules.
+UNCHECKED = {"experiments"}
+CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
+CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
+# An int is a float, as PEP 484 has it.
+TYPECHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 
 import jax  # noqa: E402
 
 from jax_inr.errors import ImageError  # noqa: E402
 from jax_inr.io.images import load_image  # noqa: E402
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
