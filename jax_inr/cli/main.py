@@ -31,6 +31,7 @@ from jax_inr.errors import (
     JaxInrError,
     OutputError,
 )
+from jax_inr.machine import devices_for_cores
 from jax_inr.presets import PRESETS
 
 # What is no bug either; any other exception is one, and shows its traceback.
@@ -146,14 +147,6 @@ def fit_command(argv: list[str]) -> int:
     return 0
 
 
-def devices_for_cores() -> None:
-    """Have JAX take each core for a device: many fits at once share cores best so."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "device_count" not in flags:
-        flag = f"--xla_force_host_platform_device_count={os.cpu_count()}"
-        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
-
-
 def fit_many_command(options: Any, config: Config) -> int:
     """`jax-inr fit` of several pictures, or with a sweep: many runs, one overview."""
     if options.backend == "torch" or options.film:
@@ -228,10 +221,10 @@ def bench_command(argv: list[str]) -> int:
     """`jax-inr bench`: measure sections and write the report."""
     options = run_tyro(BenchOptions, argv, "bench")
     from jax_inr.experiments.benchmark import report
+    from jax_inr.experiments.benchmark.options import Options
 
-    report.check_sections(options.sections)
-    sections = options.sections or tuple(report.SECTIONS)
-    report.report(sections, options.turns, Path(options.out), options.quick)
+    how = Options(options.turns, options.quick)
+    report.measure(options.sections, how, Path(options.out), print)
     print(f"written to {options.out}")
     return 0
 
@@ -242,7 +235,9 @@ def spectral_bias_command(argv: list[str]) -> int:
     from jax_inr.experiments.spectral_bias import forms
 
     form = forms.make_form(options.quick, options.size, options.bands, options.ntk_side)
-    sections = forms.check_sections(options.sections)
+    from jax_inr.experiments import report as reports
+
+    sections = reports.check_sections(options.sections, forms.SECTIONS)
     if not 0 <= options.seed < 2**32:
         raise ConfigError(f"seed is {options.seed}; it must lie in 0 to {2**32 - 1}")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -256,17 +251,18 @@ def spectral_bias_command(argv: list[str]) -> int:
         )
         for text in picture.notices:
             streams.say(f"notice: {picture.path}: {text}")
+    from jax_inr.cli.counter import Counter
     from jax_inr.experiments.spectral_bias import experiments, report
 
     out = Path(options.out) / "spectral-bias.json"
     settings = experiments.about(form, picture, options.seed)
-    kept = experiments.read(out, settings, options.overwrite)
+    kept = reports.read(out, settings, options.overwrite)
     command = shlex.join(["python", "scripts/spectral_bias.py", *argv])
-    with experiments.Display() as display:
+    with Counter() as display:
         experiments.run(
             form, picture, options.seed, out, kept, sections, command, display
         )
-    report.write_report(kept, out)
+    report.write(kept, out)
     print(f"written to {options.out}")
     return 0
 
@@ -294,8 +290,8 @@ def compare_command(argv: list[str]) -> int:
     def notice(text: str) -> None:
         streams.say(f"notice: {text}")
 
-    pictures = store.read_pictures(
-        options.folder, size, options.crop, options.max_pixels, notice
+    images = store.read_images(
+        options.folder, size, options.crop, options.max_pixels, notice, options.out
     )
     store = store.Store(options.out, rows, options.overwrite)
     from jax_inr.cli import progress
@@ -308,10 +304,12 @@ def compare_command(argv: list[str]) -> int:
             console.print(title, highlight=False, markup=False)
         return progress.Display(console, options.quiet)
 
-    task = protocol.Task(options.kind, options.steps, options.budget, options.seed)
+    comparison = protocol.Comparison(
+        options.kind, options.steps, options.budget, options.seed
+    )
     records = protocol.run(
-        pictures,
-        task,
+        images,
+        comparison,
         store,
         device=options.device,
         at_once=options.at_once,
@@ -320,7 +318,7 @@ def compare_command(argv: list[str]) -> int:
         display=display,
     )
     command = shlex.join(["python", "scripts/compare.py", *argv])
-    summary = report.write(pictures, records, task, store, command)
+    summary = report.write(images, records, comparison, store, command)
     if not options.quiet:
         for table in report.tables(summary):
             console.print(table)

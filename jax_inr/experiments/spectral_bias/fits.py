@@ -17,16 +17,22 @@ from jax_inr.training import (
     TrainData,
     TrainPlan,
     init_state,
+    make_plan,
     train_chunk,
 )
 
-Json = dict[str, Any]
 Tell = Callable[[int, int], None]  # steps done, of how many
 
 CHUNK_STEPS = 8  # between two looks at the loss, and at the keyboard
 # One optimizer for all, at one rate: networks differ, not how they are trained.
 ADAM = Config(optimizer="adam", learning_rate=1e-3)
 PLAIN = ADAM.replace(encoding="none")
+
+
+def plan_of(config: Config, shape: Sequence[int]) -> TrainPlan:
+    """How networks of a config learn images (h, w, c)."""
+    height, width, channels = shape
+    return make_plan(config, height, width, channels)
 
 
 def doublings(last: int) -> list[int]:
@@ -40,9 +46,9 @@ def draw(plan: TrainPlan, seed: int, count: int = 1) -> Variables:
     return jax.jit(jax.vmap(plan.model.init), compiler_options=QUICK_COMPILE)(keys)
 
 
-def select(tree: Any, networks: Any) -> Any:
-    """The networks at some indices of the leading axis; of one index, without it."""
-    return jax.tree.map(lambda leaf: leaf[jnp.asarray(networks)], tree)
+def select(tree: Any, indices: Any) -> Any:
+    """The networks at some indices of the leading axis; a single index drops it."""
+    return jax.tree.map(lambda leaf: leaf[jnp.asarray(indices)], tree)
 
 
 def inputs_of(plan: TrainPlan, variables: Variables, coords: np.ndarray) -> Any:
@@ -54,7 +60,7 @@ def inputs_of(plan: TrainPlan, variables: Variables, coords: np.ndarray) -> Any:
 def data_of(plan: TrainPlan, variables: Variables, targets: np.ndarray) -> TrainData:
     """Inputs and targets of each network; targets (k, h, w, c), or (h, w, c) for all.
 
-    Features are always kept: the pictures are small.
+    Features are always kept: the images are small.
     """
     count = len(jax.tree.leaves(variables)[0])
     if targets.ndim == 3:
@@ -63,11 +69,16 @@ def data_of(plan: TrainPlan, variables: Variables, targets: np.ndarray) -> Train
     return side_by_side(plan, inputs, targets)
 
 
-def side_by_side(plan: TrainPlan, inputs: Any, targets: Any) -> TrainData:
-    """Data of networks: inputs (k, …, f), as many targets, the plan's rate for all."""
+def side_by_side(
+    plan: TrainPlan, inputs: Any, targets: Any, learning_rate: float | None = None
+) -> TrainData:
+    """Data of networks: inputs (k, …, f), as many targets, one rate for all.
+
+    `learning_rate` left out is the plan's.
+    """
     targets = jnp.asarray(targets).reshape(*inputs.shape[:-1], -1)
-    rates = jnp.full(len(inputs), plan.config.learning_rate, targets.dtype)
-    return TrainData(inputs, targets, rates)
+    rate = plan.config.learning_rate if learning_rate is None else learning_rate
+    return TrainData(inputs, targets, jnp.full(len(inputs), rate, targets.dtype))
 
 
 def each_network(plan: TrainPlan, function: Callable) -> Callable:
@@ -75,7 +86,7 @@ def each_network(plan: TrainPlan, function: Callable) -> Callable:
     if plan.model.per_pixel:
         return jax.vmap(function)
     # The CNN loops over strips of its grid, which is faster one network at a time.
-    return lambda *args: jax.lax.map(lambda one: function(*one), args)
+    return lambda *args: jax.lax.map(lambda network: function(*network), args)
 
 
 def train(
@@ -98,11 +109,11 @@ def train(
 
     @jax.jit
     def chunk(state: Any, constants: Any, data: TrainData, key: Any, n: Any) -> Any:
-        def one(state: Any, constants: Any, data: TrainData) -> Any:
+        def network(state: Any, constants: Any, data: TrainData) -> Any:
             state, losses = train_chunk(plan, state, constants, data, key, n)
             return state, losses[n - 1]
 
-        return each_network(plan, one)(state, constants, data)
+        return each_network(plan, network)(state, constants, data)
 
     constants = variables["constants"]
     state = jax.vmap(functools.partial(init_state, plan))(variables)
@@ -115,7 +126,7 @@ def train(
             if not np.isfinite(losses).all():
                 raise DivergedError(
                     f"the loss is not finite after {done} steps of a fit",
-                    "take another picture or --seed",
+                    "take another image or --seed",
                 )
             tell(done, steps[-1])
         yield step, {"params": state.params, "constants": constants}
@@ -135,7 +146,7 @@ def train_to(
 
 
 def predictor(plan: TrainPlan, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
-    """From networks and their inputs to pictures (k, *shape); compiled once."""
+    """From networks and their inputs to images (k, *shape); compiled once."""
 
     @jax.jit
     def predict(variables: Variables, inputs: Any) -> Any:

@@ -1,11 +1,10 @@
-"""How large the experiments are, and what they refuse. Imports no JAX."""
+"""How large the experiments are, and what they refuse."""
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 
 from jax_inr import cost
-from jax_inr.analysis.bands import band_edges
+from jax_inr.analysis.spectra import band_edges
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DeviceError
 
@@ -14,7 +13,7 @@ from jax_inr.errors import ConfigError, DeviceError
 class Form:
     """Sizes of all experiments; steps are the optimizer's."""
 
-    size: int  # side of the picture
+    size: int  # side of the image
     bands: int  # frequency bands
     batch_size: int  # pixels a step, drawn at random
     steps: int  # of the fits whose spectra are compared
@@ -75,6 +74,7 @@ QUICK = Form(
 SECTIONS = ("checks", "waves", "ntk", "spectra", "widths", "locality", "sharing")
 MIN_SIZE, MAX_SIZE = 24, 256
 MIN_SIDE = 4
+COLOUR_TOLERANCE = 1e-4  # colours that differ by less are equal but for rounding
 
 
 def make_form(
@@ -86,7 +86,7 @@ def make_form(
     """The full or the quick form with some sizes changed.
 
     Raises:
-        ConfigError: a size is out of range, or a picture too small for its bands.
+        ConfigError: a size is out of range, or an image too small for its bands.
         DeviceError: the kernel of the sub-grid would not fit in memory.
     """
     form = QUICK if quick else FULL
@@ -103,15 +103,6 @@ def make_form(
     band_edges(form.size, form.size, form.bands)
     check_kernel(form.ntk_side)
     return dataclasses.replace(form, crop=min(form.crop, form.size - form.shift))
-
-
-def check_sections(names: Sequence[str]) -> tuple[str, ...]:
-    """The sections of these names, all where there are none; raises ConfigError."""
-    if unknown := [name for name in names if name not in SECTIONS]:
-        raise ConfigError(
-            f"unknown section {', '.join(unknown)}", f"sections: {', '.join(SECTIONS)}"
-        )
-    return tuple(names) or SECTIONS
 
 
 def kernel_bytes(side: int, config: Config | None = None) -> int:
