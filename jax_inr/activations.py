@@ -1,6 +1,6 @@
-"""Activations of coordinate networks, and the bounds of their initial weights.
+"""Activations of coordinate networks: pure functions of a layer's sums `z`.
 
-Pure functions of one layer's sums `z`; the networks' papers are named at each.
+The networks' papers are named at each.
 """
 
 import math
@@ -8,8 +8,6 @@ import math
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from jax_inr.config import Config
 
 # Pi in three parts; a whole number of up to 16 bits times the first is exact.
 PI_PARTS = (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7)
@@ -61,7 +59,7 @@ def finer(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*
 
 
 def gauss(z: Float[Array, "*n f"], scale_0: Float[Array, ""]) -> Float[Array, "*n f"]:
-    """exp(-(scale_0 z)^2), a bell: arXiv 2111.15135, in the scaling of WIRE's code."""
+    """exp(-(scale_0 z)^2), arXiv 2111.15135, in the scaling of WIRE's code."""
     return jnp.exp(-((scale_0 * z) ** 2))
 
 
@@ -77,15 +75,3 @@ def gabor(
     """
     size = jnp.exp(-omega_0 * imag - scale_0**2 * (real**2 + imag**2))
     return size * cos(omega_0 * real), size * sin(omega_0 * real)
-
-
-def weight_bound(config: Config, layer: int, fan_in: int) -> float:
-    """Initial weights of a layer are uniform in +- this.
-
-    Waves: 1/fan_in in the first layer and sqrt(6/fan_in)/omega_0 in the others,
-    SIREN's section 3.2. All else 1/sqrt(fan_in), as torch draws Linear and Conv2d,
-    and as the papers of the bells have it; so are all biases.
-    """
-    if config.network in ("siren", "finer"):
-        return 1 / fan_in if layer == 0 else math.sqrt(6 / fan_in) / config.omega_0
-    return 1 / math.sqrt(fan_in)

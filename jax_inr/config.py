@@ -8,15 +8,26 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from jax_inr.errors import ConfigError
 
 
-def _field(default: Any, doc: str, low: float = 0, high: float = math.inf, **kw) -> Any:
-    """A config field with its meaning (the help text) and its closed range."""
-    metadata = {"low": low, "high": high, "doc": doc, **kw}
-    return dataclasses.field(default=default, metadata=metadata)
+def _field(
+    default: Any,
+    doc: str,
+    low: float = 0,
+    high: float = math.inf,
+    section: str | None = None,
+    **kw: Any,
+) -> Any:
+    """A config field with its meaning (the help text) and its closed range.
+
+    `section` heads the fields from this one on in the help.
+    """
+    metadata = {"low": low, "high": high, "doc": doc, "section": section}
+    return dataclasses.field(default=default, metadata=metadata, **kw)
 
 
 Encoding = Literal[
@@ -57,15 +68,22 @@ class Config:
     Values are checked on construction; `ConfigError` names the field and its range.
     """
 
-    preset: str = _field("custom", "Name of the preset this config started from.")
-
-    # Target
-    rgb_max: Literal[255, 256] = _field(
-        255, "8-bit values are divided by this; 256 is what the notebook does."
+    preset: str = _field(
+        "custom",
+        "Named config that the other options change: cnn, fourier, optimized, default, "
+        "fast or quality.",
+        compare=False,
     )
 
-    # Encoding
-    encoding: Encoding = _field("gaussian", "Features of a coordinate.")
+    rgb_max: Literal[255, 256] = _field(
+        255,
+        "8-bit values are divided by this; 256 is what the notebook does.",
+        section="target",
+    )
+
+    encoding: Encoding = _field(
+        "gaussian", "Features of a coordinate.", section="encoding"
+    )
     num_frequencies: int = _field(128, "Frequencies of a Fourier encoding.", 1, 65_536)
     sigma: float = _field(
         10.0, "Standard deviation of the frequencies drawn, in cycles.", 1e-6, 1e4
@@ -81,9 +99,10 @@ class Config:
         14, "A level of the hash grid holds 2**this nodes at most.", 1, 28
     )
 
-    # Network
     network: Network = _field(
-        "mlp", "One pixel at a time; cnn: 3x3 convolutions over the whole grid."
+        "mlp",
+        "One pixel at a time; cnn: 3x3 convolutions over the whole grid.",
+        section="network",
     )
     activation: Literal["relu", "gelu"] = _field("relu", "Of the hidden layers of mlp.")
     omega_0: float = _field(
@@ -101,8 +120,9 @@ class Config:
         "small biases as JAX's stax does.",
     )
 
-    # Optimizer
-    optimizer: Optimizer = _field("sgd", "How parameters follow the gradient.")
+    optimizer: Optimizer = _field(
+        "sgd", "How parameters follow the gradient.", section="optimizer"
+    )
     learning_rate: float = _field(1.0, "Peak learning rate.", 1e-12, 1e6)
     momentum: float = _field(0.9, "Momentum of sgd and muon.", 0.0, 1.0 - 1e-6)
     beta2: float = _field(
@@ -113,11 +133,11 @@ class Config:
     )
     warmup_steps: int = _field(0, "Steps of linear warm-up.", 0, 10**9)
 
-    # Training
     train_pixels: Literal["all", "alternate", "random"] = _field(
         "all",
         "Pixels to train on; alternate: even rows and columns. The others are held "
         "out, and measured apart.",
+        section="training",
     )
     train_fraction: float = _field(
         0.5, "Share of the pixels that train_pixels random trains on.", 1e-6, 1.0
@@ -134,8 +154,9 @@ class Config:
         "float32", "Precision of matrix products; phases are always float32."
     )
 
-    # Watching and stopping
-    eval_every: int = _field(100, "Steps between evaluations.", 1, 10**9)
+    eval_every: int = _field(
+        100, "Steps between evaluations.", 1, 10**9, section="stopping"
+    )
     target_psnr: float | None = _field(
         None, "Stop at the first evaluation with this PSNR in dB.", 0.0, 1000.0
     )
@@ -144,11 +165,21 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        problems = []
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-        for is_wrong, message, hint in self._conflicts():
-            if is_wrong:
-                raise ConfigError(message, hint)
+            try:
+                _check(field, getattr(self, field.name))
+            except ConfigError as error:
+                problems.append((str(error), error.hint))
+        # Values out of their range would only be in conflict for that.
+        refuse(problems)
+        refuse(
+            [
+                (message, hint)
+                for is_wrong, message, hint in self._conflicts()
+                if is_wrong
+            ]
+        )
 
     def _conflicts(self) -> list[tuple[bool, str, str]]:
         """What does not go together: whether it is so, the message, the way out."""
@@ -225,39 +256,6 @@ class Config:
             ),
         ]
 
-    @property
-    def num_features(self) -> int:
-        """Features of one coordinate under the encoding."""
-        match self.encoding:
-            case "basic":
-                return 4
-            case "none":
-                return 2
-            case "dense_grid" | "hash_grid":
-                return self.num_levels * self.level_features
-        return 2 * self.num_frequencies
-
-    @property
-    def trains_encoding(self) -> bool:
-        """Whether features change with the parameters, and so cannot be kept."""
-        return self.encoding in ("trainable", *GRIDS)
-
-    @property
-    def level_cells(self) -> tuple[int, ...]:
-        """Cells an axis of each grid level, in geometric progression."""
-        growth = (self.finest / self.coarsest) ** (1 / max(self.num_levels - 1, 1))
-        # Rounded rather than floored: the finest is reached in spite of the power.
-        return tuple(
-            round(self.coarsest * growth**level) for level in range(self.num_levels)
-        )
-
-    def level_shape(self, cells: int) -> tuple[int, ...]:
-        """Shape of a level's table: all its nodes, or a hash table of fewer."""
-        nodes = (cells + 1) ** 2
-        if self.encoding == "hash_grid" and nodes > 2**self.log2_table_size:
-            return (2**self.log2_table_size, self.level_features)
-        return (cells + 1, cells + 1, self.level_features)
-
     def replace(self, /, **changes: Any) -> "Config":
         """This config with some fields changed; raises ConfigError as construction."""
         known = [field.name for field in dataclasses.fields(self)]
@@ -281,6 +279,15 @@ class Config:
         return cls().replace(**fields)
 
 
+def refuse(problems: Sequence[tuple[str, str]]) -> None:
+    """Raise one ConfigError that tells all problems, each a message and its hint."""
+    if problems:
+        messages, hints = (
+            dict.fromkeys(filter(None, x)) for x in zip(*problems, strict=True)
+        )
+        raise ConfigError("; ".join(messages), "; ".join(hints))
+
+
 def _check(field: dataclasses.Field, value: Any) -> None:
     kind = field.type
     low, high = field.metadata["low"], field.metadata["high"]
@@ -291,8 +298,10 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             choices = ", ".join(str(choice) for choice in get_args(kind))
             raise ConfigError(f"{name} is {value!r}; it must be one of {choices}")
     elif kind is str:
-        if not isinstance(value, str):
-            raise ConfigError(f"{name} is {value!r}; it must be text")
+        if not isinstance(value, str) or not value.isprintable() or len(value) > 100:
+            raise ConfigError(
+                f"{name} is {value!r}; it must be text of up to 100 characters"
+            )
     elif get_origin(kind) is tuple:
         if not isinstance(value, tuple) or not 1 <= len(value) <= 64:
             raise ConfigError(f"{name} is {value!r}; it must be 1 to 64 whole numbers")

@@ -5,6 +5,8 @@ A pixel's coordinate is its top left corner, `(row / height, column / width)` in
 as large is a pixel of the native grid, and pixel (0, 0) never moves.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -46,6 +48,26 @@ def check_view(height: int, width: int, window: Window = FULL) -> None:
                 f"window {first} {low:g} must be less than {second} {high:g}",
                 "the order is top,left,bottom,right",
             )
+
+
+def view_size(
+    height: int | None, width: int | None, window: Window, native: tuple[int, int]
+) -> tuple[int, int]:
+    """Height and width of a view: of a side left out, what keeps pixels square.
+
+    native: the image's own (height, width), taken where both are left out.
+    """
+    if height is None and width is None:
+        return native
+    top, left, bottom, right = window
+    tall, wide = (bottom - top) * native[0], (right - left) * native[1]
+    # A window that is empty or not finite is refused by `check_view`.
+    aspect = wide / tall if tall > 0 and wide > 0 and math.isfinite(wide / tall) else 1
+    if height is None:
+        height = max(round((width or 1) / aspect), 1)
+    if width is None:
+        width = max(round(height * aspect), 1)
+    return height, width
 
 
 def pixel_axes(

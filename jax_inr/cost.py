@@ -1,92 +1,146 @@
-"""Memory that a fit needs, told before it starts; what is left of the machine's.
+"""What a fit costs in numbers, arithmetic and bytes: counted once, from shapes.
 
-Framework-free. The estimate counts the large arrays only and is meant to be right
-within a factor of two.
+Parameters are the leaves of `eval_shape`, so grids, hash tables and networks of one's
+own count alike; activations are the intermediate arrays of the traced network. Before
+a program is compiled the count is a floor; afterwards XLA says what it needs.
 """
 
 import contextlib
-import itertools
-import os
-import resource
+import functools
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
-from jax_inr.config import Config
 from jax_inr.errors import DeviceError
-from jax_inr.splits import num_trained
+from jax_inr.machine import available_bytes
 
-# The most that features of all pixels may take before they are computed anew.
-MAX_FEATURE_BYTES = 1 << 30
-# Pixels whose activations a full-batch step of JAX holds at a time on a CPU.
-CPU_TILE_PIXELS = 1 << 10
-# Copies of the parameters: themselves, gradient, momentum, update, the host's last
-# good state and the one that is being checked.
-PARAMETER_COPIES = 6
-# Forward value, its gradient and one temporary for each activation.
+# Copies of the parameters and the optimizer's state: before and after a chunk, the
+# gradient, the update and the host's.
+STATE_COPIES = 3
+# Forward value, its gradient and a temporary for each intermediate array.
 ACTIVATION_COPIES = 3
-CNN_ACTIVATION_COPIES = 4
 
 
-def fit_bytes(
-    config: Config, height: int, width: int, channels: int, backend: str = "jax"
-) -> int:
-    """Bytes that the arrays of a fit take on the CPU, about."""
-    pixels, features = num_trained(config, height, width), config.num_features
-    widths = (features, *config.hidden_features, channels)
-    taps = 9 if config.network == "cnn" else 1
-    params = sum(a * b * taps + b for a, b in itertools.pairwise(widths))
-    at_once, copies = pixels, ACTIVATION_COPIES
-    if config.batch_size is not None:
-        at_once = min(config.batch_size, pixels)
-    elif config.network == "cnn":
-        # The first and the last layer hold all nine neighbours of a pixel.
-        copies = CNN_ACTIVATION_COPIES
-        widths = (*widths, 9 * features, 9 * channels)
-    elif backend == "jax":
-        at_once = min(CPU_TILE_PIXELS, pixels)
-    keeps = backend == "torch" or 4 * pixels * features <= MAX_FEATURE_BYTES
-    kept = pixels * features if keeps else 0
-    picture = 4 * height * width * (channels + 2)
-    numbers = (
-        PARAMETER_COPIES * params + copies * at_once * sum(widths) + kept + picture
+def count_params(model: Any) -> int:
+    """Trained numbers of a model."""
+    import optax
+
+    return int(optax.tree.size(_variables(model)["params"]))
+
+
+def _variables(model: Any) -> Any:
+    import jax
+
+    return jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+
+
+def position_cost(model: Any) -> tuple[int, int]:
+    """Floats of all intermediate arrays, and multiplications, for one position."""
+    import jax
+    import jax.numpy as jnp
+
+    shape = (2,) if model.per_pixel else (1, 1, 2)
+    position = jax.ShapeDtypeStruct(shape, jnp.float32)
+    traced = jax.make_jaxpr(model.predict)(_variables(model), position)
+    return _count(traced.jaxpr)
+
+
+def _count(jaxpr: Any) -> tuple[int, int]:
+    floats, products = 0, 0
+    for equation in jaxpr.eqns:
+        inner = [_inner(value) for value in equation.params.values()]
+        inner = [one for one in inner if one is not None]
+        for one in inner:
+            more = _count(one)
+            floats, products = floats + more[0], products + more[1]
+        if inner:
+            continue
+        floats += sum(_size(out.aval.shape) for out in equation.outvars)
+        if equation.primitive.name == "dot_general":
+            (contracting, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            depth = _size(tuple(shape[axis] for axis in contracting))
+            products += depth * _size(equation.outvars[0].aval.shape)
+    return floats, products
+
+
+def _inner(value: Any) -> Any:
+    value = getattr(value, "jaxpr", value)
+    return value if hasattr(value, "eqns") else None
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return functools.reduce(lambda a, b: a * b, shape, 1)
+
+
+def job_bytes(job: Any) -> int:
+    """Bytes that the arrays of one job's fit take, about.
+
+    States, data with features where they are kept, the image, and the activations that
+    are in memory at a time.
+    """
+    import jax
+
+    from jax_inr.plan import make_inputs
+    from jax_inr.training import init_state
+
+    plan, task = job.plan(), job.task
+    variables = _variables(job.model)
+    state = jax.eval_shape(functools.partial(init_state, plan), variables)
+    inputs = jax.eval_shape(lambda v: make_inputs(plan, task, v), variables)
+    states = sum(leaf.size for leaf in jax.tree.leaves(state))
+    params = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    kept = sum(leaf.size for leaf in jax.tree.leaves(inputs))
+    measured = sum(
+        _size(leaf.shape) for leaf in jax.tree.leaves((task.items, task.values))
     )
-    return 4 * numbers
+    floats, _ = position_cost(job.model)
+    count = len(task.values)
+    points = max(_size(inputs.shape[:-1]) // count, 1) if inputs is not None else 1
+    at_once = count
+    if not job.model.per_pixel:
+        points = 1
+    elif plan.batch_size is not None:
+        at_once = plan.batch_size
+    elif not plan.is_sampled:
+        at_once = min(plan.tile, count)
+    active = ACTIVATION_COPIES * at_once * points * floats
+    height, width, channels = task.shape
+    image = height * width * (channels + 2)
+    return 4 * (STATE_COPIES * states + 2 * params + kept + measured + active + image)
+
+
+def grid_bytes(model: Any, height: int, width: int) -> int:
+    """Bytes that a function of a whole grid takes to draw one, about."""
+    floats, _ = position_cost(model)
+    return 4 * height * width * floats
+
+
+def memory_left(limit_bytes: int | None) -> int:
+    """Bytes that a fit may take: the limit, or what the machine has left."""
+    return available_bytes() if limit_bytes is None else limit_bytes
 
 
 def check(needed_bytes: int, limit_bytes: int | None) -> None:
-    """Refuse a fit that does not fit.
+    """Refuse a fit that needs more memory than there is.
 
     Raises:
         DeviceError: `needed_bytes` are more than the limit, or than the machine has
             left where there is no limit.
     """
-    left = available_bytes() if limit_bytes is None else limit_bytes
+    left = memory_left(limit_bytes)
     if needed_bytes > left:
         whose = "the machine has left" if limit_bytes is None else "--max-memory allows"
         raise DeviceError(
             f"this fit needs about {needed_bytes / 2**30:.2f} GiB of memory, more than "
             f"the {left / 2**30:.2f} GiB that {whose}",
-            "take a smaller --size, --hidden-features or --batch-size",
+            "take a smaller --size, --hidden-features, --batch-size or grid",
         )
 
 
-def available_bytes() -> int:
-    """Memory that this process can still take: the machine's, a cgroup's, a limit's."""
-    bounds = []
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        words = next(line for line in lines if line.startswith("MemAvailable:")).split()
-        bounds.append(int(words[1]) * 1024)
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        bounds.append(limit - int((group / "memory.current").read_text()))
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        bounds.append(soft)
-    if not bounds:
-        bounds.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return max(min(bounds), 0)
+def check_compiled(trainer: Any, limit_bytes: int | None) -> None:
+    """Refuse a compiled fit whose program needs more memory than there is."""
+    needed = getattr(trainer, "program_bytes", 0)
+    check(needed, limit_bytes)
 
 
 @contextlib.contextmanager
@@ -95,9 +149,10 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        signs = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
+        signs = ("resource_exhausted", "out of memory", "can't allocate memory")
         text = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not any(s in text for s in signs):
+        lower = text.lower()
+        if not isinstance(error, MemoryError) and not any(s in lower for s in signs):
             raise
         raise DeviceError(
             f"out of memory ({text[:200] or 'no details'})",

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_inr.config import GRIDS, Config
 from jax_inr.errors import ConfigError
-from jax_inr.networks import Model, Variables
+from jax_inr.model import Model, Variables
 
 Derivative = Literal["none", "gradient", "laplacian"]
 # Rec. 709: the brightness of a colour.
@@ -75,23 +74,23 @@ def laplacian(
     return jnp.sum(curvature(model, variables, coords), axis=-1)
 
 
-def check_derivative(config: Config, kind: str) -> None:
+def check_derivative(model: Model, kind: str) -> None:
     """Refuse a derivative that the network does not have, or not truthfully.
 
     Raises:
         ConfigError: any derivative of the CNN, and the Laplacian of a network whose
             curvature lies in kinks, which no derivative sees.
     """
-    if config.network == "cnn":
+    if not model.per_pixel:
         raise ConfigError(
             "the CNN has no derivatives in space: it is a function of a whole grid",
             "fit another network",
         )
     if kind != "laplacian":
         return
-    relu = config.network == "mlp" and config.activation == "relu"
-    if relu or config.encoding in GRIDS:
-        what = "of a ReLU network" if relu else f"under encoding {config.encoding}"
+    has_kinks = not getattr(model.network, "is_smooth", True)
+    if has_kinks or not getattr(model.encoding, "is_smooth", True):
+        what = "of a ReLU network" if has_kinks else "of linear interpolation on a grid"
         raise ConfigError(
             f"the Laplacian {what} is zero almost everywhere but for what encoding and "
             "sigmoid add: its curvature lies in kinks, which no derivative sees",

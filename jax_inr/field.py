@@ -1,6 +1,7 @@
-"""ImageField: what a fit gives, a picture as a function of position."""
+"""ImageField: what a fit gives, an image as a function of position."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -11,49 +12,102 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_inr import derivatives
+from jax_inr.adapters import foreign_parts
 from jax_inr.config import Config
-from jax_inr.coordinates import FULL, Window, check_view
+from jax_inr.coordinates import FULL, Window, check_view, view_size
 from jax_inr.derivatives import Derivative, check_derivative
 from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import files
-from jax_inr.networks import Model, Variables, make_model
-from jax_inr.rendering import assemble, derivative_chunk, render_bands
-from jax_inr.tensors import flatten, unflatten_like
+from jax_inr.io import atomic, tensorfile, text
+from jax_inr.model import Model, Variables, make_model
+from jax_inr.rendering import assemble, colours, render_strips, values
+from jax_inr.tensors import flatten, structure, unflatten_like
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ImageField:
-    """A fitted picture: call it on coordinates, render it at any size, save it.
+class Origin:
+    """What a field says of where it comes from; it takes no part in its structure."""
 
-    `variables` is a plain pytree of `params` (trained) and `constants` (fixed);
-    `apply` is a pure function of it for your own jit, vmap and grad. Colours are in
-    [0, 1], 1 is white, also where the fit divided its targets by 256.
-    """
-
-    config: Config
-    height: int  # of the picture that was fitted
-    width: int
-    channels: int
-    variables: Variables
+    config: Config = Config()
     step: int = 0
     backend: str = "jax"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["variables"],
+    meta_fields=["model", "height", "width", "channels", "rgb_max", "origin"],
+)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ImageField:
+    """A fitted image: call it on coordinates, render it at any size, save it.
+
+    `variables` is a plain pytree of `params` (trained) and `constants` (fixed);
+    `apply` is a pure function of it for your own jit, vmap and grad. The field itself
+    is a pytree with the variables as leaves: pass it through jit, stack several with
+    `jax.tree.map` and vmap over them. Colours are in [0, 1], 1 is white, also where
+    the fit divided its targets by 256.
+    """
+
+    model: Model  # its numbers are in the variables
+    variables: Variables
+    height: int  # of the image that was fitted
+    width: int
+    channels: int
+    rgb_max: int = 255
+    origin: Origin = Origin()
+
+    @classmethod
+    def make(
+        cls,
+        model: Model,
+        variables: Variables,
+        shape: tuple[int, int, int],
+        config: Config | None = None,
+        **origin: Any,
+    ) -> "ImageField":
+        """The field of a model's variables for an image of a shape (h, w, c)."""
+        config = Config() if config is None else config
+        about = Origin(config, **origin)
+        return cls(structure(model), variables, *shape, config.rgb_max, about)
+
     @property
-    def model(self) -> Model:
-        """The network as pure functions of `variables`."""
-        return make_model(self.config, self.height, self.width, self.channels)
+    def config(self) -> Config:
+        """The config of the fit."""
+        return self.origin.config
+
+    @property
+    def step(self) -> int:
+        """The optimizer steps of the fit."""
+        return self.origin.step
 
     @property
     def params(self) -> Any:
         """The trained parameters."""
         return self.variables["params"]
 
+    def __repr__(self) -> str:
+        size = f"{self.height}x{self.width}x{self.channels}"
+        leaves = jax.tree.leaves(self.variables.get("params", {}))
+        count = sum(np.size(leaf) for leaf in leaves)
+        return f"ImageField({size}, {count:,} parameters, step {self.step})"
+
+    def _repr_png_(self) -> bytes:
+        from jax_inr.io.images import encode_png
+
+        return encode_png(self.render())
+
     def apply(self, params: Any, coords: Float[Array, "*n 2"]) -> Float[Array, "*n c"]:
         """The colours that `params` gives at coordinates, a pure function.
 
         Args:
             params: a pytree like `field.params`.
-            coords: positions (..., 2), `(row/height, column/width)`, the picture in
+            coords: positions (..., 2), `(row/height, column/width)`, the image in
                 [0, 1) on both axes; a whole grid (h, w, 2) for the CNN.
 
         Returns:
@@ -65,8 +119,9 @@ class ImageField:
     def __call__(
         self, coords: Float[Array | np.ndarray, "*n 2"]
     ) -> Float[Array, "*n c"]:
-        """The colours at coordinates (..., 2); see `apply`."""
-        return self.apply(self.params, jnp.asarray(coords, jnp.float32))
+        """The colours at coordinates (..., 2), compiled; see `apply`."""
+        coords = jnp.asarray(coords, jnp.float32)
+        return self._to_white(values(colours, self.model, self.variables, coords))
 
     def jacobian(
         self, coords: Float[Array | np.ndarray, "*n 2"]
@@ -96,11 +151,10 @@ class ImageField:
         return self._derivative("laplacian", coords)
 
     def _derivative(self, kind: str, coords: Any) -> Any:
-        check_derivative(self.config, kind)
+        check_derivative(self.model, kind)
         coords = jnp.asarray(coords, jnp.float32)
         function = getattr(derivatives, kind)
-        values = derivative_chunk(function, self.model, self.variables, coords)
-        return self._to_white(values)
+        return self._to_white(values(function, self.model, self.variables, coords))
 
     def render(
         self,
@@ -109,14 +163,15 @@ class ImageField:
         window: Window = FULL,
         derivative: Derivative = "none",
     ) -> Float[np.ndarray, "h w k"]:
-        """The picture on a grid of pixels, in chunks: memory does not grow with it.
+        """The image on a grid of pixels, in chunks: memory does not grow with it.
 
         Args:
-            height, width: pixels; the fitted picture's own where left out.
+            height, width: pixels; of one left out, what keeps the window's aspect; of
+                both, the fitted image's own.
             window: (top, left, bottom, right) of the part to draw; (0, 0, 1, 1) is
-                the whole picture, and more than that extrapolates.
+                the whole image, and more than that extrapolates.
             derivative: what to draw instead of the colours. A unit of length is here
-                a pixel of the fitted picture, so that both axes count alike.
+                a pixel of the fitted image, so that both axes count alike.
 
         Returns:
             (height, width, c) float32, 1 is white; (height, width, 2) for "gradient".
@@ -124,35 +179,41 @@ class ImageField:
         Raises:
             ConfigError: a size, window or derivative that cannot be drawn.
         """
-        bands = self.render_bands(height, width, window, derivative)
-        return assemble(bands, self.height if height is None else height)
+        height, width = view_size(height, width, window, (self.height, self.width))
+        return assemble(self.render_strips(height, width, window, derivative), height)
 
-    def render_bands(
+    def render_strips(
         self,
         height: int | None = None,
         width: int | None = None,
         window: Window = FULL,
         derivative: Derivative = "none",
     ) -> Iterator[Float[np.ndarray, "rows w k"]]:
-        """`render`'s picture from top to bottom, in bands of whole rows.
+        """`render`'s image from top to bottom, in strips of whole rows.
 
-        For pictures larger than memory; what cannot be drawn is refused at once.
+        For images larger than memory; what cannot be drawn is refused at once.
         """
-        height = self.height if height is None else height
-        width = self.width if width is None else width
+        height, width = view_size(height, width, window, (self.height, self.width))
         check_view(height, width, window)
+        per_pixel = 1 / np.array((self.height, self.width), np.float32)
+        function, finish = colours, self._to_white
         if derivative != "none":
-            check_derivative(self.config, derivative)
-        native = (self.height, self.width)
+            check_derivative(self.model, derivative)
+        if derivative == "gradient":
+            function = derivatives.gradient
+            finish = lambda strip: self._to_white(strip * per_pixel)  # noqa: E731
+        elif derivative == "laplacian":
+            function = derivatives.curvature
+            finish = lambda strip: self._to_white(strip @ per_pixel**2)  # noqa: E731
         model, variables = self.model, self.variables
-        bands = render_bands(
-            model, variables, height, width, window, derivative, native
+        return map(
+            finish, render_strips(model, variables, height, width, window, function)
         )
-        return map(self._to_white, bands)
 
     def _to_white(self, colours: Any) -> Any:
-        rgb_max = self.config.rgb_max
-        return colours if rgb_max == 255 else colours * np.float32(rgb_max / 255)
+        if self.rgb_max == 255:
+            return colours
+        return colours * np.float32(self.rgb_max / 255)
 
     def to_html(
         self,
@@ -166,7 +227,7 @@ class ImageField:
 
         Args:
             path: the file to write.
-            image: in [0, 1], the picture that was fitted, to compare with; the field's
+            image: in [0, 1], the image that was fitted, to compare with; the field's
                 own pixels where left out.
             title: of the page; the file's name where left out.
 
@@ -179,7 +240,7 @@ class ImageField:
 
         title = os.path.splitext(os.path.basename(path))[0] if title is None else title
         page = to_html(self, title, image).encode("utf-8", "backslashreplace")
-        files.write_atomic(path, page)
+        atomic.write_atomic(path, page, follow=True)
 
     def header(self) -> dict[str, Any]:
         """What a field file says beside its tensors."""
@@ -189,35 +250,54 @@ class ImageField:
             "width": self.width,
             "channels": self.channels,
             "step": self.step,
-            "backend": self.backend,
+            "backend": self.origin.backend,
+            **foreign_parts(encoding=self.model.encoding, network=self.model.network),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file: tensors, config, picture size. Never pickle.
+        """Write one safetensors file: tensors, config, image size. Never pickle.
 
         Raises:
             OutputError: the file cannot be written; an older one is left as it was.
         """
-        files.save_tensors(path, "field", flatten(self.variables), self.header())
+        tensors, header = flatten(self.variables), self.header()
+        tensorfile.save_tensors(path, "field", tensors, header, follow=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "ImageField":
+    def load(
+        cls, path: str | os.PathLike[str], *, encoding: Any = None, network: Any = None
+    ) -> "ImageField":
         """Read a field file of either back end; its renders are bit-identical.
+
+        Args:
+            encoding, network: the objects that the field was fitted with, where they
+                were the caller's own.
 
         Raises:
             CheckpointError: the file is damaged, foreign, or of a newer format.
         """
-        tensors, header = files.load_tensors(path, "field")
-        try:
-            return cls.from_tensors(tensors, header)
-        except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{files.shown(path)}: {error}", error.hint) from None
+
+        def check(layout: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+            try:
+                cls.from_tensors(layout, header, encoding=encoding, network=network)
+            except (CheckpointError, ConfigError) as error:
+                name = text.shown(path)
+                raise CheckpointError(f"{name}: {error}", error.hint) from None
+
+        # What the config does not ask for is not read.
+        tensors, header = tensorfile.load_tensors(path, "field", check=check)
+        return cls.from_tensors(tensors, header, encoding=encoding, network=network)
 
     @classmethod
     def from_tensors(
-        cls, tensors: dict[str, np.ndarray], header: dict[str, Any]
+        cls,
+        tensors: dict[str, np.ndarray],
+        header: dict[str, Any],
+        *,
+        encoding: Any = None,
+        network: Any = None,
     ) -> "ImageField":
-        """The field of a file's tensors and header.
+        """The field of a file's tensors and header; see `load`.
 
         Raises:
             CheckpointError: a header entry or a tensor is missing or wrong.
@@ -225,16 +305,22 @@ class ImageField:
         names = ("height", "width", "channels", "step")
         sizes: list[Any] = [header.get(name) for name in names]
         if not all(type(n) is int and 0 <= n < 2**31 for n in sizes):
-            raise CheckpointError(f"the header has no sound picture size: {sizes}")
+            raise CheckpointError(f"the header has no sound image size: {sizes}")
         height, width, channels, step = sizes
         if not (height and width and channels in (1, 3)):
-            raise CheckpointError(
-                f"the header's picture is {height}x{width}x{channels}"
-            )
+            raise CheckpointError(f"the header's image is {height}x{width}x{channels}")
         config = Config.from_dict(header.get("config"))
-        model = make_model(config, height, width, channels)
+        for part, given in (("encoding", encoding), ("network", network)):
+            if part in header and given is None:
+                raise CheckpointError(
+                    f"the field has {part} {str(header[part])[:200]}, which is not "
+                    "one of ours",
+                    f"give that object, as {part}=…",
+                )
+        shape = (height, width, channels)
+        model = make_model(config, *shape, encoding=encoding, network=network)
         # Shapes alone: nothing is drawn or allocated for a file that may be foreign.
-        like = jax.eval_shape(model.init, jax.random.key(0))
+        like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
         variables = unflatten_like(like, tensors)
         backend = str(header.get("backend", ""))
-        return cls(config, height, width, channels, variables, step, backend)
+        return cls.make(model, variables, shape, config, step=step, backend=backend)

@@ -1,421 +1,288 @@
-"""fit(): a picture and a config in, a field and its history out."""
+"""fit(), fit_many(), resume(): an image or a task and a config in, fields out."""
 
-import dataclasses
-import functools
-import hashlib
 import os
-import signal
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-
-from jax_inr import cost
-from jax_inr.cli.signals import SignalGuard
 from jax_inr.config import Config
-from jax_inr.draw import film
-from jax_inr.errors import (
-    CheckpointError,
-    ConfigError,
-    ImageError,
-    Interrupted,
-)
-from jax_inr.io import summaries
-from jax_inr.io.files import shown
+from jax_inr.errors import CheckpointError, ConfigError, Interrupted
+from jax_inr.inputs import as_config, as_image
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
-from jax_inr.loop import Outcome, Position, Progress, Trainer, run, worse_notice
-from jax_inr.presets import preset
+from jax_inr.keywords import suggests
+from jax_inr.lanes import Progress
+from jax_inr.recording import RESUMABLE_FIELDS, find
+from jax_inr.results import Fit, FitMany
+from jax_inr.run import grouped, make_run
+from jax_inr.running import Options, carry_out
 
-if TYPE_CHECKING:
-    from jax_inr.field import ImageField
-
-# What a resumed run may change: none of it alters a step that was taken.
-RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fit:
-    """What `fit` gives."""
-
-    summary: dict[str, Any]  # what summary.json says
-    rows: list[dict[str, Any]]  # the evaluations: step, seconds, loss, psnr_db, …
-    prediction: np.ndarray  # (h, w, c), the network's own output; 1 is rgb_max
-    tensors: dict[str, np.ndarray]  # parameters and constants, by name
-    header: dict[str, Any]  # of the field file
-
-    @functools.cached_property
-    def field(self) -> "ImageField":
-        """The fitted picture as a function; with the torch back end, JAX's twin."""
-        from jax_inr.field import ImageField
-
-        return ImageField.from_tensors(self.tensors, self.header)
+Device = Literal["auto", "cpu", "gpu"]
+Backend = Literal["jax", "torch"]
+StrPath = str | os.PathLike[str]
 
 
-class How(TypedDict, total=False):
-    """How a fit is carried out; none of it changes a number.
-
-    device: "auto", "cpu" or "gpu". on_progress: called after each chunk of steps.
-    on_notice: told, in one line, what the user may not expect. save_every_seconds:
-    time between checkpoints. film: record film.webp, and film.mp4 where imageio-ffmpeg
-    is installed; a resumed run goes on with its film. max_memory_bytes: refuse a fit
-    that needs more; left out, what the machine has left.
-    """
-
-    device: str
-    on_progress: Callable[[Progress], None]
-    on_notice: Callable[[str], None]
-    save_every_seconds: float
-    film: bool
-    max_memory_bytes: int | None
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
 
 
+@suggests
 def fit(
-    image: Picture | np.ndarray,
-    config: Config | None = None,
+    image: Any,
+    config: Config | str | dict[str, Any] | None = None,
     *,
-    backend: str = "jax",
-    out: str | os.PathLike[str] | None = None,
+    encoding: Any = None,
+    network: Any = None,
+    optimizer: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    backend: Backend = "jax",
+    out: StrPath | None = None,
     overwrite: bool = False,
-    **how: Unpack[How],
+    device: Device = "auto",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = _warn,
+    save_every_seconds: float = 30.0,
+    film: bool = False,
+    max_memory_bytes: int | None = None,
+    stop: Callable[[], str] = lambda: "",
 ) -> Fit:
-    """Fit a picture.
+    """Fit an image, or whatever a task measured of one.
 
     Args:
-        image: (h, w, c) floats in [0, 1], or what `load_image` gives.
-        config: preset("default") where left out.
+        image: (h, w, c) floats in [0, 1], what `load_image` gives, a path, a Pillow
+            image, 8-bit levels; or a `Task`.
+        config: a Config, a preset's name, or fields that differ from preset "default".
+        encoding, network: the caller's own in place of the config's; see
+            `encodings.Encoding` and `adapters.as_network`.
+        optimizer: an `optax.GradientTransformation` in place of the config's.
+        loss: of one measurement's prediction and value, a number or an array whose
+            mean is minimised; the squared error where left out.
         backend: "jax", or "torch" for the reference.
-        out: folder for the run's files; nothing is written where left out.
+        out: folder for the run's files; nothing is written where left out. A run of
+            the same measurements and config that stopped there goes on, bit for bit as
+            if it had not; one that has ended is given back.
         overwrite: replace the run that `out` holds.
-        how: see `How`.
+        device: a GPU that is asked for is never replaced.
+        on_progress: called after each chunk of steps.
+        on_notice: told, in one line, what the user may not expect.
+        save_every_seconds: time between checkpoints.
+        film: record film.webp, and film.mp4 where imageio-ffmpeg is installed.
+        max_memory_bytes: refuse a fit that needs more; left out, what is left.
+        stop: asked after each chunk; a signal's name ends the fit, to be resumed.
+
+    Equal seeds give equal starts: B, weights and batches.
 
     Raises:
-        ImageError: the picture is not (h, w, 1 or 3) floats in [0, 1].
-        DivergedError: the loss is not finite; the last good state is saved.
-        Interrupted: a signal came (a KeyboardInterrupt); the state is saved.
-        OutputError, DeviceError: as their names say.
+        ImageError: the image is not (h, w, 1 or 3) floats in [0, 1].
+        DivergedError: a number is not finite; the last good state is saved.
+        Interrupted: a KeyboardInterrupt or `stop` came; it carries the fit so far.
+        ConfigError, OutputError, DeviceError: as their names say.
     """
-    config = preset("default") if config is None else config
-    picture = checked_picture(image)
-    if out is None:
-        return _fit(None, picture, config, backend, None, how)
-    with RunFolder.create(out, overwrite=overwrite) as folder:
-        return _fit(folder, picture, config, backend, None, how)
+    options = Options(
+        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
+    )
+    parts = {"encoding": encoding, "network": network, "optimizer": optimizer}
+    run = make_run(
+        image, as_config(config), **parts, loss=loss, backend=backend, out=out
+    )
+    if film and out is None:
+        raise ConfigError("a film is kept in a run's folder", "name it with out")
+    carry_out([run], options, overwrite)
+    return run.result()
 
 
+@suggests
 def resume(
-    out: str | os.PathLike[str],
+    out: StrPath,
     *,
-    changes: dict[str, Any] | None = None,
-    backend: str | None = None,
-    **how: Unpack[How],
+    steps: int | None = None,
+    eval_every: int | None = None,
+    target_psnr: float | None = None,
+    max_seconds: float | None = None,
+    task: Any = None,
+    encoding: Any = None,
+    network: Any = None,
+    optimizer: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    backend: Backend | None = None,
+    device: Device = "auto",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = _warn,
+    save_every_seconds: float = 30.0,
+    film: bool = False,
+    max_memory_bytes: int | None = None,
+    stop: Callable[[], str] = lambda: "",
 ) -> Fit:
     """Go on with the run in a folder, bit for bit as if it had not stopped.
 
     Args:
         out: the run's folder.
-        changes: fields of its config to change; RESUMABLE_FIELDS only.
-        backend: refuse a run of the other one; left out, whichever it is.
-        how: see `How`; notices tell of a damaged checkpoint and the older one used
+        steps, eval_every, target_psnr, max_seconds: of the config, changed; another
+            number of steps goes with a constant schedule alone.
+        task, encoding, network, optimizer, loss: what the run was begun with, where it
+            was the caller's own.
+        backend: refuse a run of the other one.
+        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes,
+            stop: see `fit`; notices tell of a damaged checkpoint and the older one used
             instead, and of versions that differ from those that began the run.
 
     Raises:
         OutputError: the folder holds no run, or another process has it.
-        CheckpointError: no checkpoint is good, or it is of another back end.
+        CheckpointError: no checkpoint is good, or the objects are not the run's.
         ConfigError: a change that would alter steps already taken.
         As `fit`.
     """
+    values = (steps, eval_every, target_psnr, max_seconds)
+    changes = {
+        name: value
+        for name, value in zip(RESUMABLE_FIELDS, values, strict=True)
+        if value is not None
+    }
     with RunFolder.reopen(out) as folder:
-        checkpoint, picture, notices = read_checkpoint(folder)
-        if backend not in (None, checkpoint.backend):
+        found = find(folder)
+    there = found.identity
+    if backend not in (None, there.backend):
+        raise CheckpointError(
+            f"{folder.path}: the run is of the {there.backend} back end and cannot go "
+            f"on with {backend}",
+            f"leave backend out, or begin a new run with {backend}",
+        )
+    given: dict[str, Any] = {"encoding": encoding, "network": network}
+    given |= {"optimizer": optimizer, "loss": loss, "task": task}
+    for part, description in there.parts:
+        if given.get(part) is None:
             raise CheckpointError(
-                f"{shown(folder.path)}: the checkpoint is of the {checkpoint.backend} "
-                f"back end and cannot go on with {backend}",
-                f"leave --backend out, or begin a new run with {backend}",
+                f"{folder.path}: the run has {part} {description}, which is not one of "
+                "ours",
+                f"give that object, as {part}=…",
             )
-        wanted = checkpoint.config.replace(**(changes or {}))
-        _check_changes(checkpoint.config, wanted)
-        for notice in notices:
-            how.get("on_notice", print)(notice)
-        return _fit(folder, picture, wanted, checkpoint.backend, checkpoint, how)
-
-
-class Checkpoint(NamedTuple):
-    """What a run goes on from."""
-
-    tensors: dict[str, np.ndarray]
-    config: Config
-    backend: str
-    position: Position
-
-
-def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, Picture, list[str]]:
-    """The newest good checkpoint of a run, its picture, and notices for the user.
-
-    Raises:
-        CheckpointError: none is good, or it is another run's; what differs is named.
-    """
-    tensors, header, notices = folder.load_checkpoint()
-    picture, where = folder.load_picture(), shown(folder.path)
-    backend, then = header.get("backend"), header.get("versions")
-    known = tuple(summaries.PACKAGES)
-    if backend not in known:
-        raise CheckpointError(
-            f"{where}: the checkpoint is of the back end {repr(backend)[:40]}; "
-            f"known are {', '.join(known)}"
-        )
-    if not isinstance(then, dict):
-        raise CheckpointError(f"{where}: the checkpoint's versions are damaged")
-    try:
-        picture, config = (
-            checked_picture(picture),
-            Config.from_dict(header.get("config")),
-        )
-    except (ConfigError, ImageError) as error:
-        raise CheckpointError(f"{where}: the checkpoint's {error}") from error
-    if header.get("picture") != identity(picture):
-        raise CheckpointError(
-            f"{where}: the picture is not the one the checkpoint was made on"
-        )
-    now = summaries.versions(backend)
-    changed = [
-        f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
-    ]
-    if changed:
-        notices.append(f"not bit for bit the same run: {', '.join(changed)}")
-    position = _position(header.get("position"), where)
-    return Checkpoint(tensors, config, backend, position), picture, notices
-
-
-def _position(fields: Any, where: str) -> Position:
-    kinds = {field.name: field.type for field in dataclasses.fields(Position)}
-    found = fields if isinstance(fields, dict) else {}
-    # Written so that nan fails.
-    if {k: type(v) for k, v in found.items()} != kinds or not all(
-        v >= 0 for v in found.values()
-    ):
-        raise CheckpointError(f"{where}: the checkpoint's position is damaged")
-    return Position(**found)
-
-
-def _check_changes(config: Config, wanted: Config) -> None:
-    for field in dataclasses.fields(Config):
-        then, now = getattr(config, field.name), getattr(wanted, field.name)
-        if now != then and field.name not in RESUMABLE_FIELDS:
-            raise ConfigError(
-                f"{field.name} was {then} in this run and cannot become {now}",
-                f"a resumed run may change {', '.join(RESUMABLE_FIELDS)}",
-            )
-    if wanted.steps != config.steps and config.schedule != "constant":
+    wanted = there.config.replace(**changes)
+    if wanted.steps != there.config.steps and wanted.schedule != "constant":
         raise ConfigError(
-            f"steps was {config.steps} and cannot become {wanted.steps}: the "
-            f"{config.schedule} schedule of the steps already taken ends there",
+            f"steps was {there.config.steps} and cannot become {wanted.steps}: the "
+            f"{wanted.schedule} schedule of the steps already taken ends there",
             "begin a new run",
         )
+    image = given.pop("task")
+    run = make_run(
+        found.image if image is None else image,
+        wanted,
+        **given,
+        backend=there.backend,
+        out=out,
+    )
+    options = Options(
+        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
+    )
+    carry_out([run], options, overwrite=False)
+    return run.result()
 
 
-def _fit(
-    folder: RunFolder | None,
-    picture: Picture,
-    config: Config,
-    backend: str,
-    checkpoint: Checkpoint | None,
-    how: How,
-) -> Fit:
-    start = time.perf_counter()
-    image = picture.image
-    height, width, channels = image.shape
-    target = image * np.float32(255 / config.rgb_max)
-    needed = cost.fit_bytes(config, height, width, channels, backend)
-    cost.check(needed, how.get("max_memory_bytes"))
-    about = {"config": config.to_dict(), "backend": backend}
-    versions = summaries.versions(backend)
-    position = Position()
-    if how.get("film") and folder is None:
-        raise ConfigError("a film is kept in a run's folder", "name it with out")
-    films = folder is not None and bool(how.get("film"))
-    if folder is not None and checkpoint is not None:
-        films = films or bool(folder.list_frames())
-    with SignalGuard() as guard, cost.memory_errors():
-        trainer = make_trainer(backend, config, target, how.get("device", "auto"))
-        if folder is not None and checkpoint is not None:
-            try:
-                trainer.load_state(checkpoint.tensors)
-            except CheckpointError as error:
-                raise CheckpointError(
-                    f"{shown(folder.path)}: the checkpoint is no state of this fit in "
-                    f"the {backend} back end: {error}"
-                ) from error
-            position = checkpoint.position
-            if trainer.step != position.step:
-                raise CheckpointError(
-                    f"the checkpoint's state is of step {trainer.step}, its position "
-                    f"of step {position.step}"
-                )
-        # Nothing is written before the device and the state are known to be there.
-        if folder is not None:
-            if checkpoint is None:
-                folder.clear()
-            folder.unfinish()
-            folder.write_json("config.json", config.to_dict())
-            if checkpoint is None:
-                folder.save_picture(picture)
-            folder.truncate_metrics(position.last_row)
-        trainer.compile()
-        compile_seconds = time.perf_counter() - start
-
-        def save(at: Position) -> None:
-            if folder is not None:
-                header = {
-                    **about,
-                    "position": dataclasses.asdict(at),
-                    "picture": identity(picture),
-                    "versions": versions,
-                }
-                folder.save_checkpoint(at.step, trainer.state(), header)
-
-        def on_frame(step: int, prediction: np.ndarray) -> None:
-            if folder is not None:
-                shown = summaries.to_white(prediction, config.rgb_max)
-                folder.save_frame(step, film.encode_frame(step, shown, image))
-
-        outcome = run(
-            trainer,
-            config,
-            target,
-            guard,
-            position=position,
-            on_row=folder.append_metrics if folder else lambda row: None,
-            on_progress=how.get("on_progress", lambda progress: None),
-            on_frame=on_frame if films else None,
-            save=save,
-            save_every_seconds=how.get("save_every_seconds", 30.0),
-        )
-        worse = worse_notice(outcome.position)
-        if worse and not outcome.interrupted:
-            how.get("on_notice", print)(worse)
-        tensors, step = trainer.parameters(), outcome.position.step
-        size = {"height": height, "width": width}
-        header = {**about, **size, "channels": channels, "step": step}
-        summary = summarise(
-            config,
-            picture,
-            outcome.prediction,
-            tensors,
-            backend=backend,
-            device=str(trainer.device),
-            step=step,
-            stopped=outcome.stopped,
-            seconds={"compile": compile_seconds, "fit": outcome.position.seconds},
-        )
-        if folder is not None:
-            folder.save_field(tensors, header)
-            summaries.write_reconstruction(folder, outcome.prediction, config)
-            if not outcome.interrupted:
-                summaries.write_figures(
-                    folder, outcome.prediction, picture, config, tensors, step
-                )
-                if films:
-                    summaries.write_film(folder, picture, config, step)
-        summary["seconds"]["total"] = time.perf_counter() - start
-        if folder is not None and not outcome.interrupted:
-            folder.write_json("summary.json", summary)
-        # Also one that came too late to end the loop: the caller has to know.
-        if guard.received:
-            raise _interrupted(guard.received, folder, outcome)
-    return Fit(summary, outcome.rows, outcome.prediction, tensors, header)
-
-
-def summarise(
-    config: Config,
-    picture: Picture,
-    prediction: np.ndarray,
-    tensors: dict[str, np.ndarray],
+@suggests
+def fit_many(
+    images: Any,
+    configs: Any = None,
     *,
-    backend: str,
-    device: str,
-    step: int,
-    stopped: str,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    """What summary.json says of a fit."""
-    height, width, _ = picture.image.shape
-    return {
-        **summaries.quality(prediction, picture.image, config.rgb_max),
-        **summaries.split_quality(prediction, picture.image, config),
-        "steps": step,
-        **summaries.sizes(tensors, height, width),
-        "seconds": seconds,
-        "backend": backend,
-        "preset": config.preset,
-        "device": device,
-        "matmul_precision": config.matmul_precision,
-        "versions": summaries.versions(backend),
-        "seed": config.seed,
-        "image": {
-            "path": picture.path,
-            "sha256": picture.sha256,
-            "height": height,
-            "width": width,
-        },
-        "stopped": stopped,
-    }
+    names: Sequence[str] | None = None,
+    encoding: Any = None,
+    network: Any = None,
+    optimizer: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    out: StrPath | None = None,
+    overwrite: bool = False,
+    device: Device = "auto",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = _warn,
+    on_done: Callable[[str, Fit], None] = lambda name, fit: None,
+    save_every_seconds: float = 30.0,
+    film: bool = False,
+    max_memory_bytes: int | None = None,
+    stop: Callable[[], str] = lambda: "",
+) -> FitMany:
+    """Fit many images, or one under many configs, many at once.
 
+    Fits of one structure share a compiled program and all devices of a kind; others
+    follow one another. Each result is that of a single `fit`, within float32 rounding.
+    A fit whose numbers are not finite keeps its last good state, and its failure is a
+    DivergedError; the others go on. A fit that has reached its target costs no more
+    time. On CPUs `machine.devices_for_cores()`, called before JAX computes anything,
+    makes a device of each core, which is the fastest way.
 
-def make_trainer(
-    backend: str, config: Config, target: np.ndarray, device: str
-) -> Trainer:
-    """The trainer of a back end, on a device."""
-    if backend == "torch":
-        try:
-            import torch  # noqa: F401
-        except ImportError:
-            raise ConfigError(
-                "the torch back end needs torch, which is not installed",
-                'pip install -e ".[torch]"',
-            ) from None
-        from torch_ref.training import make_trainer
+    Args:
+        images: what `fit` takes, one for all configs or one each.
+        configs: what `fit` takes, one for all images or one each.
+        names: of the fits, in messages and as folders; their numbers where left out.
+        out: folder in which each fit gets a run's folder of its own name. The same
+            call again does what is missing there: it goes on in the middle.
+        on_done: given each fit when it has ended, or was found done.
+        others: see `fit`.
 
-        return make_trainer(config, target, device=device)
-    from jax_inr.trainer import JaxTrainer
+    Returns:
+        A sequence of `Fit`; their seconds are those of all together.
 
-    return JaxTrainer(config, target, device)
-
-
-def _interrupted(
-    number: signal.Signals, folder: RunFolder | None, outcome: Outcome
-) -> Interrupted:
-    kept = ""
-    if folder is not None and outcome.interrupted:
-        kept = f"; go on with --resume {folder.path}"
-    step = outcome.position.step
-    return Interrupted(f"stopped by {number.name} after step {step}{kept}", number)
-
-
-def checked_picture(image: Picture | np.ndarray) -> Picture:
-    """A checked picture; arrays are hashed by their values."""
-    if not isinstance(image, Picture):
-        array = np.ascontiguousarray(image, dtype=np.float32)
-        image = Picture(array, "", hashlib.sha256(array.tobytes()).hexdigest(), ())
-    array = image.image
-    if array.ndim != 3 or array.shape[-1] not in (1, 3) or not array.size:
-        raise ImageError(
-            f"a picture of shape {array.shape} is not (height, width, 1 or 3)"
+    Raises:
+        ConfigError: no image, or numbers of images and configs that do not go together.
+        Interrupted: carries the fits so far.
+    """
+    # An Image is a tuple too; an array of four axes is several images.
+    is_list = isinstance(images, list | tuple) and not isinstance(images, Picture)
+    is_several = is_list or getattr(images, "ndim", 0) == 4
+    images = list(images) if is_several else [images]
+    if isinstance(configs, Config | str | dict) or configs is None:
+        configs = [configs]
+    images, configs = _paired(images, list(configs))
+    names = [str(i) for i in range(len(images))] if names is None else list(names)
+    if len(names) != len(images) or len({*names}) < len(names):
+        raise ConfigError(
+            f"{len(names)} names, {len({*names})} different, do not go with "
+            f"{len(images)} fits",
+            "give each a name of its own",
         )
-    # Written so that NaN fails.
-    if not ((array >= 0) & (array <= 1)).all():
-        raise ImageError(
-            "the picture has values outside [0, 1], or not finite",
-            "divide 8-bit values by 255",
+    shared: dict[int, Picture] = {}
+    for image in images:
+        if id(image) not in shared and not hasattr(image, "predict"):
+            shared[id(image)] = as_image(image)
+    parts = {"encoding": encoding, "network": network, "optimizer": optimizer}
+    runs = [
+        make_run(
+            shared.get(id(image), image),
+            as_config(config),
+            **parts,
+            loss=loss,
+            name=name,
+            out=None if out is None else Path(out) / name,
         )
-    return image
+        for name, image, config in zip(names, images, configs, strict=True)
+    ]
+    if film and out is None:
+        raise ConfigError("a film is kept in a run's folder", "name it with out")
+    options = Options(
+        device,
+        on_progress,
+        on_notice,
+        save_every_seconds,
+        film,
+        max_memory_bytes,
+        stop,
+        on_done,
+    )
+    try:
+        for group in grouped(runs, max_memory_bytes):
+            carry_out(group, options, overwrite)
+    except Interrupted as error:
+        error.fits = tuple(run.fit for run in runs if run.fit is not None)
+        raise
+    return FitMany(runs)
 
 
-def identity(picture: Picture) -> dict[str, Any]:
-    """What tells a run's picture from any other: its pixels, not its file."""
-    pixels = np.ascontiguousarray(picture.image)
-    return {
-        "shape": list(pixels.shape),
-        "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
-    }
+def _paired(images: list[Any], configs: list[Any]) -> tuple[list[Any], list[Any]]:
+    count = max(len(images), len(configs))
+    if not images or not configs:
+        raise ConfigError("fit_many was given no image, or no config")
+    if {len(images), len(configs)} - {1, count}:
+        raise ConfigError(
+            f"{len(images)} images do not go with {len(configs)} configs",
+            "give one of either, or one each",
+        )
+    return images * (count // len(images)), configs * (count // len(configs))

@@ -1,93 +1,175 @@
-"""Multi-resolution grids: trained numbers at nodes, bilinear between; arXiv 2201.05989.
+"""Multi-resolution grids: trained features at grid points, linear between them.
 
-A level is dense, (cells + 1, cells + 1, features), or a table (entries, features) into
-which its nodes are hashed. `grid_features` is for one coordinate and gathers;
-`lattice_features` is for the crossings of rows and columns, by two matrix products a
-level: exact, and with no scatter in its gradient, which is slow on every device.
+arXiv 2201.05989. A level is dense, (resolution + 1, …, features) with an axis for each
+axis of the position, or a hash table (entries, features). `apply` is for one position
+and gathers; `DenseGrid.apply_axes` is for the Cartesian product of rows and columns,
+by two matrix products a level: exact, and with no scatter in its gradient, which is
+slow on every device.
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
-from jax_inr.config import Config
+from jax_inr.tensors import pytree_dataclass
 
-# The second factor of the spatial hash, arXiv 2201.05989, equation 4; the first is 1.
-HASH_PRIME = 2_654_435_761
+Variables = dict[str, Any]
+
+# The factors of the spatial hash, arXiv 2201.05989, equation 4.
+HASH_PRIMES = (1, 2_654_435_761, 805_459_861)
 INITIAL_BOUND = 1e-4  # ibid., section 4
 
 
-def draw_table(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Initial numbers of a level: uniform in +-1e-4."""
-    return jax.random.uniform(key, shape, jnp.float32, -INITIAL_BOUND, INITIAL_BOUND)
+def level_resolutions(coarsest: int, finest: int, num_levels: int) -> tuple[int, ...]:
+    """Cells per axis of each level, in geometric progression; ibid., equation 2."""
+    growth = (finest / coarsest) ** (1 / max(num_levels - 1, 1))
+    # Rounded rather than floored: the finest is reached in spite of the power.
+    return tuple(round(coarsest * growth**level) for level in range(num_levels))
 
 
-def grid_features(
-    config: Config,
-    tables: Sequence[Float[Array, "..."]],
-    coords: Float[Array, "2"],
+def level_features(
+    table: Float[Array, "..."], resolution: int, x: Float[Array, " d"]
 ) -> Float[Array, " f"]:
-    """The features of one coordinate: those of every level, coarsest first.
+    """The features of one position in one level, linear between its grid points.
 
     Args:
-        config: for `level_cells`.
-        tables: the levels' numbers, of `config.level_shape`.
-        coords: a position, the picture in [0, 1); beyond it the nearest cell's plane
-            goes on.
+        table: (resolution + 1, …, features), or a hash table (entries, features).
+        x: a position, the image in [0, 1); beyond it the nearest cell's plane goes on.
     """
-    levels = zip(config.level_cells, tables, strict=True)
-    return jnp.concatenate([_level(table, cells, coords) for cells, table in levels])
-
-
-def _level(
-    table: Float[Array, "..."], cells: int, coords: Float[Array, "2"]
-) -> Float[Array, " f"]:
-    at = coords * cells
-    cell = jnp.clip(jnp.floor(at), 0, cells - 1)
-    inside = at - cell
+    scaled = x * resolution
+    cell = jnp.clip(jnp.floor(scaled), 0, resolution - 1)
+    inside = scaled - cell
     features = jnp.zeros(table.shape[-1], table.dtype)
-    for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+    for corner in itertools.product((0, 1), repeat=len(x)):
         offset = jnp.array(corner)
-        node = cell.astype(jnp.int32) + offset
+        point = cell.astype(jnp.int32) + offset
         weights = jnp.where(offset == 1, inside, 1 - inside)
-        features += weights.prod() * _lookup(table, node)
+        features += weights.prod() * _lookup(table, point)
     return features
 
 
-def _lookup(table: Float[Array, "..."], node: Int[Array, "2"]) -> Float[Array, " f"]:
-    if table.ndim == 3:
-        return table[node[0], node[1]]
-    return table[hash_node(node, len(table))]
+def _lookup(table: Float[Array, "..."], point: Int[Array, " d"]) -> Float[Array, " f"]:
+    if table.ndim == len(point) + 1:
+        return table[tuple(point)]
+    return table[hash_index(point, len(table))]
 
 
-def hash_node(node: Int[Array, "2"], entries: int) -> UInt[Array, ""]:
-    """The entry of a node: exclusive or of its coordinates times primes."""
-    row, column = node.astype(jnp.uint32)
-    return (row ^ (column * jnp.uint32(HASH_PRIME))) % entries
+def hash_index(point: Int[Array, " d"], entries: int) -> UInt[Array, ""]:
+    """The entry of a grid point: exclusive or of its coordinates times primes."""
+    axes = point.astype(jnp.uint32)
+    index = jnp.uint32(0)
+    for axis, prime in zip(axes, HASH_PRIMES, strict=False):
+        index = index ^ (axis * jnp.uint32(prime))
+    return index % jnp.uint32(entries)
 
 
-def lattice_features(
-    config: Config,
-    tables: Sequence[Float[Array, "m m l"]],
+def hat_weights(
+    positions: Float[Array, " r"], resolution: int
+) -> Float[Array, "r points"]:
+    """The hat function of each grid point on an axis, at each position."""
+    points = jnp.arange(resolution + 1, dtype=positions.dtype)
+    return jnp.maximum(1 - jnp.abs(positions[:, None] * resolution - points), 0)
+
+
+class Grid:
+    """What both kinds of grid share."""
+
+    resolutions: tuple[int, ...]
+    features: int
+    num_axes: int
+    is_trained = True
+    is_smooth = False
+
+    @property
+    def num_features(self) -> int:
+        """The features of all levels."""
+        return len(self.resolutions) * self.features
+
+    def table_shape(self, resolution: int) -> tuple[int, ...]:
+        """Shape of a level's table."""
+        return (resolution + 1,) * self.num_axes + (self.features,)
+
+    def init(self, key: PRNGKeyArray) -> Variables:
+        """Draw the tables: uniform in +-1e-4."""
+        tables = {}
+        for level, resolution in enumerate(self.resolutions):
+            level_key = LazyRng.create(key, level + 1).as_jax_rng()
+            shape, bound = self.table_shape(resolution), INITIAL_BOUND
+            draw = jax.random.uniform(level_key, shape, jnp.float32, -bound, bound)
+            tables[f"grid_{level}"] = draw
+        return {"params": tables}
+
+    def tables(self, variables: Variables) -> list[Float[Array, "..."]]:
+        """The tables, coarsest first."""
+        levels = range(len(self.resolutions))
+        return [variables["params"][f"grid_{level}"] for level in levels]
+
+    def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
+        """Give the features of one position: those of every level, coarsest first."""
+        levels = zip(self.tables(variables), self.resolutions, strict=True)
+        return jnp.concatenate([level_features(table, n, x) for table, n in levels])
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A title for each feature."""
+        return [
+            f"{n} cells ({i})" for n in self.resolutions for i in range(self.features)
+        ]
+
+
+@pytree_dataclass()
+class DenseGrid(Grid):
+    """All grid points of every level. resolutions: cells per axis, coarsest first."""
+
+    resolutions: tuple[int, ...] = (16, 32, 64, 128)
+    features: int = 2
+    num_axes: int = 2
+
+    def apply_axes(
+        self,
+        variables: Variables,
+        rows: Float[Array, " r"],
+        columns: Float[Array, " k"],
+    ) -> Float[Array, "r k f"]:
+        """Give the features of the Cartesian product of rows and columns.
+
+        Equal to `apply` at (rows[i], columns[j]), inside the unit square.
+        """
+        return dense_features(self.tables(variables), self.resolutions, rows, columns)
+
+
+@pytree_dataclass()
+class HashGrid(Grid):
+    """Levels of more than `entries` grid points share entries by a spatial hash."""
+
+    resolutions: tuple[int, ...] = (16, 32, 64, 128)
+    features: int = 2
+    entries: int = 2**14
+    num_axes: int = 2
+
+    def table_shape(self, resolution: int) -> tuple[int, ...]:
+        if (resolution + 1) ** self.num_axes > self.entries:
+            return (self.entries, self.features)
+        return super().table_shape(resolution)
+
+
+def dense_features(
+    tables: Sequence[Float[Array, "_ _ _"]],
+    resolutions: Sequence[int],
     rows: Float[Array, " r"],
     columns: Float[Array, " k"],
 ) -> Float[Array, "r k f"]:
-    """The features of every crossing of rows and columns; dense levels only.
-
-    Equal to `grid_features` at (rows[i], columns[j]), inside the unit square.
-    """
+    """Dense tables at the Cartesian product of rows and columns, by matrix products."""
     einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     levels = []
-    for cells, table in zip(config.level_cells, tables, strict=True):
-        along_rows = einsum("rm,mnl->rnl", _tents(rows, cells), table)
-        levels.append(einsum("kn,rnl->rkl", _tents(columns, cells), along_rows))
+    for table, resolution in zip(tables, resolutions, strict=True):
+        along_rows = einsum("rm,mnl->rnl", hat_weights(rows, resolution), table)
+        columns_of = hat_weights(columns, resolution)
+        levels.append(einsum("kn,rnl->rkl", columns_of, along_rows))
     return jnp.concatenate(levels, axis=-1)
-
-
-def _tents(positions: Float[Array, " r"], cells: int) -> Float[Array, "r m"]:
-    """The weight of each node, (cells + 1), for positions on an axis."""
-    distance = jnp.abs(positions[:, None] * cells - jnp.arange(cells + 1))
-    return jnp.maximum(1 - distance, 0)

@@ -1,25 +1,27 @@
-"""How close two pictures are: PSNR, 8-bit PSNR, pooled PSNR, SSIM; bits per pixel.
+"""How close two images are: PSNR, 8-bit PSNR, SSIM; bits per pixel.
 
-Pictures are (h, w, c) in [0, 1], numpy or JAX; JAX arrays give traceable results.
+Images are (h, w, c) in [0, 1], numpy or JAX; JAX arrays give traceable results.
 PSNR has peak 1 and is taken of predictions clipped to [0, 1]; it comes from the mean
-squared error without a half.
+squared error without a half. NaN anywhere in a prediction makes its metrics NaN.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from jax_inr.errors import ConfigError
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5  # Wang's 11x11 window
 
 
 def psnr_from_mse(mse: Any) -> Any:
-    """-10 log10(mse): decibels against peak 1; infinite where the error is zero."""
+    """-10 log10(mse): decibels against peak 1; inf of zero, NaN of NaN."""
     xp = mse.__array_namespace__() if hasattr(mse, "__array_namespace__") else np
-    positive = mse > 0
+    # Not `mse > 0`, which NaN fails too: a diverged fit would have a perfect PSNR.
+    is_zero = mse == 0
     # The inner `where` keeps log10(0), and its gradient, out of both branches.
-    return xp.where(positive, -10 * xp.log10(xp.where(positive, mse, 1.0)), xp.inf)
+    return xp.where(is_zero, xp.inf, -10 * xp.log10(xp.where(is_zero, 1.0, mse)))
 
 
 def psnr(prediction: Any, target: Any) -> Any:
@@ -28,24 +30,19 @@ def psnr(prediction: Any, target: Any) -> Any:
     Args:
         prediction: (h, w, c) or any shape.
         target: the same shape, in [0, 1].
+
+    Raises:
+        ConfigError: the shapes differ, as they do for every metric of two images.
     """
+    _check_shapes(prediction, target)
     xp = prediction.__array_namespace__()
     return psnr_from_mse(xp.mean((xp.clip(prediction, 0, 1) - target) ** 2))
 
 
 def psnr_8bit(prediction: Any, target: Any) -> Any:
-    """PSNR in dB of the picture as it is saved: clipped, then rounded to 8 bits."""
+    """PSNR in dB of the image as it is saved: clipped, then rounded to 8 bits."""
     xp = prediction.__array_namespace__()
     return psnr(xp.floor(xp.clip(prediction, 0, 1) * 255 + 0.5) / 255, target)
-
-
-def pooled_psnr(mses: Sequence[float]) -> float:
-    """PSNR in dB of the squared error averaged over several evaluations.
-
-    What torchmetrics' PeakSignalNoiseRatio says when it is updated at each
-    evaluation and never reset, as in the notebook: early errors stay in.
-    """
-    return float(psnr_from_mse(np.mean(mses)))
 
 
 def ssim(prediction: Any, target: Any) -> Any:
@@ -53,8 +50,9 @@ def ssim(prediction: Any, target: Any) -> Any:
 
     Wang's convention (2004): Gaussian window 11x11 of standard deviation 1.5,
     population covariance, K1 = 0.01, K2 = 0.03, only full windows count. NaN for
-    pictures of fewer than 11 pixels on a side, which hold no full window.
+    images of fewer than 11 pixels on a side, which hold no full window.
     """
+    _check_shapes(prediction, target)
     xp = prediction.__array_namespace__()
     if min(prediction.shape[:2]) < 2 * SSIM_RADIUS + 1:
         return xp.asarray(xp.nan)
@@ -71,6 +69,15 @@ def ssim(prediction: Any, target: Any) -> Any:
     )
 
 
+def _check_shapes(prediction: Any, target: Any) -> None:
+    if prediction.shape != target.shape:
+        raise ConfigError(
+            f"the prediction has shape {prediction.shape}, and the target "
+            f"{target.shape}: a metric compares equal shapes",
+            "reshape or crop one of them",
+        )
+
+
 def _smooth(image: Any) -> Any:
     """Gaussian window means (h - 10, w - 10, c) of (h, w, c)."""
     offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
@@ -84,5 +91,11 @@ def _smooth(image: Any) -> Any:
 def bits_per_pixel(
     num_params: int, height: int, width: int, bits_per_param: int = 32
 ) -> float:
-    """Size of the parameters against the picture's pixels, in bits per pixel."""
+    """Size of the parameters against the image's pixels, in bits per pixel."""
     return num_params * bits_per_param / (height * width)
+
+
+def clipped_mse(prediction: np.ndarray, target: np.ndarray) -> float:
+    """Mean squared error of a prediction clipped to [0, 1], summed in float64."""
+    error = np.clip(prediction, 0, 1).astype(np.float64) - target
+    return float(np.mean(error**2))

@@ -1,11 +1,37 @@
 """Pytrees to named arrays and back: the form in which fields and states are stored."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
 
 from jax_inr.errors import CheckpointError
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def pytree_dataclass(*numbers: str) -> Callable[[T], T]:
+    """A frozen dataclass that is a pytree: the named fields are its leaves.
+
+    The other fields are its structure. What is compiled follows from structure, so
+    another number compiles nothing.
+    """
+
+    def decorate(cls: T) -> T:
+        cls = dataclasses.dataclass(frozen=True)(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        rest = [name for name in names if name not in numbers]
+        return jax.tree_util.register_dataclass(cls, [*numbers], rest)
+
+    return decorate
+
+
+def structure(tree: Any) -> Any:
+    """The pytree with zeros for its numbers: equal wherever the structure is."""
+    return jax.tree.map(lambda leaf: 0.0, tree)
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:

@@ -1,33 +1,300 @@
-"""A fit in progress: its state on the device, and the chunk compiled for it."""
+"""The trainer: k >= 1 fits in progress, in one compiled program, on JAX's devices.
 
+A fit is a lane. Lanes share a plan, and have images, seeds and numbers of their own.
+Nothing is donated: the state before a chunk stays until the chunk is known to be good,
+so that a lane that diverges, or an interrupt, loses no more than the chunk.
+"""
+
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
-from jaxtyping import Float
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float
 
-from jax_inr.config import Config
+from jax_inr import machine
 from jax_inr.errors import DeviceError
-from jax_inr.machine import describe, select
-from jax_inr.networks import Variables
-from jax_inr.optimizers import make_schedule
+from jax_inr.job import Job
+from jax_inr.metrics import clipped_mse
+from jax_inr.model import Model, Variables
+from jax_inr.plan import (
+    MAX_FEATURE_BYTES,
+    TrainData,
+    TrainPlan,
+    make_inputs,
+    measurements,
+)
+from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
 from jax_inr.tensors import flatten, unflatten_like
-from jax_inr.training import (
-    QUICK_COMPILE,
-    TrainData,
-    init_state,
-    make_data,
-    make_plan,
-    train_chunk,
-)
+from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
 
 T = TypeVar("T")
+EVALUATED = 1 << 12  # measurements that an evaluation predicts at a time
+
+
+class JaxTrainer:
+    """Fits in progress, driven by `loop.run`: states, data and the compiled chunk.
+
+    Args:
+        jobs: of one plan (`Job.alike`).
+        device: "auto", "cpu" or "gpu"; all devices of that kind share the lanes.
+
+    Raises:
+        DeviceError: there is no such device, or it has no such precision.
+    """
+
+    max_chunk_steps = MAX_CHUNK_STEPS
+
+    def __init__(self, jobs: Sequence[Job], device: str = "auto") -> None:
+        self._device = machine.select(device)
+        platform = self._device.platform
+        if jobs[0].precision == "tf32" and platform == "cpu":
+            raise DeviceError(
+                "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
+                "use --matmul-precision float32 or bfloat16",
+            )
+        self._devices = (self._device,)
+        if len(jobs) > 1:
+            self._devices = tuple(jax.devices(platform)[: len(jobs)])
+        self.count = len(jobs)
+        # The axis of lanes is a multiple of the devices: the first lane fills it up.
+        self._jobs = [*jobs, *[jobs[0]] * (-len(jobs) % len(self._devices))]
+        self._shares_inputs, self._plan = _sharing(self._jobs, platform)
+        in_turn = platform == "cpu"
+        # XLA compiles the chunk on one core while this thread draws the weights.
+        self._chunk = _in_background(
+            compile_chunk, self._plan, self._devices, in_turn, *self._shapes()
+        )
+        drawn = [_draw(job, self._device) for job in self._jobs]
+        states = [_init_state(self._plan, variables) for variables, _ in drawn]
+        self._state = self._before = self._stack(states)
+        self._constants = self._stack([v["constants"] for v, _ in drawn])
+        self._keys = self._stack([key for _, key in drawn])
+        self._data: TrainData | None = None
+        self._held_out: dict[int, Any] = {}  # inputs of each lane's held-out points
+
+    @property
+    def device(self) -> str:
+        """What the fits run on, for people."""
+        return machine.describe(self._device)
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimizer steps done by each lane."""
+        return np.asarray(self._state.step).tolist()[: self.count]
+
+    def compile(self) -> None:
+        """Compile the train chunk and the render chunk; put the data on the device."""
+        self._data = self._make_data()
+        self.evaluate(0)
+        self._chunk.result()
+
+    def advance(
+        self, num_steps: int, active: Sequence[bool]
+    ) -> tuple[Float[np.ndarray, "k steps"], Bool[np.ndarray, " k"]]:
+        """Take steps of the active lanes.
+
+        Returns:
+            The loss before each step, and whether a lane is good; the state of a lane
+            that is not finite stays as it was before.
+        """
+        padding = [False] * (len(self._jobs) - self.count)
+        flags = self._put(np.array([*active, *padding]))
+        before = self._state
+        after, losses, good = self._chunk.result()(
+            before, self._constants, self._data, self._keys, num_steps, flags
+        )
+        # Waits for the steps, and raises what went wrong in them.
+        losses = np.asarray(losses)[: self.count, :num_steps]
+        self._before, self._state = before, after
+        return losses, np.asarray(good)[: self.count]
+
+    def rollback(self) -> None:
+        """Go back to before the last `advance`."""
+        self._state = self._before
+
+    def learning_rate(self, lane: int, step: int) -> float:
+        """The learning rate of a step."""
+        job = self._jobs[lane]
+        return float(job.optimizer.learning_rate(job.rates, step))
+
+    def evaluate(self, lane: int) -> float:
+        """The mean squared error of a lane's measurements, colours clipped."""
+        task = self._jobs[lane].task
+        if task.held_out is not None:
+            return self._held_out_mse(lane)
+        if task.pixels is not None:
+            predicted = self.predict(lane).reshape(-1, task.shape[2])
+            index = ... if task.is_whole_image else np.flatnonzero(task.pixels)
+            return clipped_mse(predicted[index], np.asarray(task.values))
+        return self._measured_mse(lane)
+
+    def predict(self, lane: int) -> Float[np.ndarray, "h w c"]:
+        """A lane's colours over the grid of the image."""
+        height, width, _ = self._jobs[lane].task.shape
+        variables = jax.device_put(self.variables(lane), self._device)
+        return render(self._plan.model, variables, height, width)
+
+    def variables(self, lane: int) -> Variables:
+        """A lane's parameters and constants, in the host's memory."""
+        return {
+            "params": _lane(self._state.params, lane),
+            "constants": _lane(self._constants, lane),
+        }
+
+    def parameters(self, lane: int) -> dict[str, np.ndarray]:
+        """Parameters and constants as the tensors of a field file."""
+        return flatten(self.variables(lane))
+
+    def state(self, lane: int) -> dict[str, np.ndarray]:
+        """All that a resumed run needs beside its job."""
+        return flatten(_lane(self._checkpoint, lane))
+
+    def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
+        """Take up what `state` gave; CheckpointError names a leaf that differs."""
+        whole = jax.tree.map(np.array, self._checkpoint)
+        loaded = unflatten_like(_lane(whole, lane), tensors)
+
+        def put(leaf: np.ndarray, new: Any) -> np.ndarray:
+            leaf[lane] = np.asarray(new)
+            return leaf
+
+        whole = jax.tree.map(put, whole, loaded)
+        self._constants, self._state = map(
+            self._put, (whole["constants"], whole["state"])
+        )
+        self._keys = self._put(jax.random.wrap_key_data(whole["key"]))
+        self._before = self._state
+        self._held_out.clear()
+        if self._data is not None:
+            # Its features are those of the frequencies before.
+            self._data = self._make_data()
+
+    @property
+    def _checkpoint(self) -> dict[str, Any]:
+        key = jax.random.key_data(self._keys)
+        return {"constants": self._constants, "state": self._state, "key": key}
+
+    def _held_out_mse(self, lane: int) -> float:
+        job, plan = self._jobs[lane], self._plan
+        assert job.task.held_out is not None
+        task, variables = job.task.held_out.task, self.variables(lane)
+        if lane not in self._held_out:
+            # Features of fixed frequencies stay as they are over a fit.
+            self._held_out[lane] = make_inputs(plan, task, variables)
+        items = jax.tree.map(jnp.asarray, task.items)
+        inputs, values = self._held_out[lane], np.asarray(task.values)
+        return self._mse(variables, inputs, items, values)
+
+    def _measured_mse(self, lane: int) -> float:
+        assert self._data is not None
+        data = self._data
+        inputs = data.inputs if self._shares_inputs else _lane(data.inputs, lane)
+        items, values = _lane((data.items, data.values), lane)
+        return self._mse(self.variables(lane), inputs, items, values)
+
+    def _mse(
+        self, variables: Variables, inputs: Any, items: Any, values: np.ndarray
+    ) -> float:
+        total, count = 0.0, len(values)
+        size = min(EVALUATED, count)
+        for start in range(0, count, size):
+            index = np.minimum(np.arange(start, start + size), count - 1)
+            part = jax.tree.map(lambda leaf, index=index: leaf[index], (inputs, items))
+            predicted = np.asarray(_predict_batch(self._plan, variables, *part))
+            kept = slice(start, start + size)
+            error = predicted[: count - start].astype(np.float64) - values[kept]
+            total += float(np.sum(error**2))
+        return total / values.size
+
+    def _make_data(self) -> TrainData:
+        made = []
+        for lane, job in enumerate(self._jobs):
+            inputs = None
+            if not lane or not self._shares_inputs:
+                inputs = make_inputs(self._plan, job.task, self.variables(lane))
+            rest = measurements(self._plan, job.task, job.rates)
+            made.append(TrainData(inputs, *rest))
+        if self._shares_inputs:
+            inputs = self._put(made[0].inputs, COPIED)
+            return self._stack([one._replace(inputs=None) for one in made])._replace(
+                inputs=inputs
+            )
+        return self._stack(made)
+
+    def _shapes(self) -> tuple[Any, ...]:
+        """The shapes of the chunk's arguments, hashable: from shapes alone."""
+        plan, job, count = self._plan, self._jobs[0], len(self._jobs)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        variables = jax.eval_shape(lambda model, key: model.init(key), job.model, key)
+        state = jax.eval_shape(functools.partial(init_state, plan), variables)
+        inputs = jax.eval_shape(
+            lambda variables: make_inputs(plan, job.task, variables), variables
+        )
+        rest = jax.eval_shape(lambda: measurements(plan, job.task, job.rates))
+
+        def lanes(tree: Any) -> Any:
+            return jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype),
+                tree,
+            )
+
+        inputs = inputs if self._shares_inputs else lanes(inputs)
+        data = TrainData(inputs, *lanes(rest))
+        shapes = lanes(state), lanes(variables["constants"]), data, lanes(key)
+        leaves, tree = jax.tree.flatten(shapes)
+        return self._shares_inputs, tree, tuple(leaves)
+
+    def _stack(self, trees: list[Any]) -> Any:
+        return self._put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+    def _put(self, tree: Any, spec: PartitionSpec = LANES) -> Any:
+        return jax.device_put(tree, sharding_of(self._devices, spec))
+
+
+def _sharing(jobs: list[Job], platform: str) -> tuple[bool, TrainPlan]:
+    """Whether all lanes have the same inputs, and the plan of all of them.
+
+    Features of the same frequencies serve all lanes; those of many may be too many to
+    keep, and are then computed anew at each step.
+    """
+    first, plan = jobs[0], jobs[0].plan(platform)
+    share = len(jobs)
+    if platform != "cpu":
+        # The activations in memory at a time are those of all lanes of a device.
+        plan = dataclasses.replace(plan, tile=max(plan.tile // share, 1 << 10))
+    same = all(_equal(job.task.items, first.task.items) for job in jobs)
+    if not plan.keep_features:
+        return same, plan
+    drawn = jax.eval_shape(first.model.encoding.init, jax.random.key(0))
+    if jax.tree.leaves(drawn):
+        start = first.seed, jax.tree.leaves(first.model.encoding)
+        same = same and all(
+            (job.seed, jax.tree.leaves(job.model.encoding)) == start for job in jobs
+        )
+    if not same:
+        inputs = jax.eval_shape(
+            lambda: make_inputs(plan, first.task, first.model.init(jax.random.key(0)))
+        )
+        if 4 * inputs.size * len(jobs) > MAX_FEATURE_BYTES:
+            plan = dataclasses.replace(plan, keep_features=False)
+            same = all(_equal(job.task.items, first.task.items) for job in jobs)
+    return same, plan
+
+
+def _equal(a: Any, b: Any) -> bool:
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x is y or np.array_equal(x, y) for x, y in leaves)
+
+
+def _lane(tree: Any, lane: int) -> Any:
+    return jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[lane]), tree)
 
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
@@ -38,101 +305,17 @@ def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
     return future
 
 
-class JaxTrainer:
-    """A fit in progress, driven by `fitting.run`: state, data and compiled chunk."""
+@functools.partial(jax.jit, compiler_options=QUICK_COMPILE)
+def _draw_variables(model: Model, seed: Any) -> tuple[Variables, Array]:
+    weights_key, key = jax.random.split(jax.random.key(seed))
+    return model.init(weights_key), key
 
-    def __init__(
-        self, config: Config, target: Float[np.ndarray, "h w c"], device: str = "auto"
-    ) -> None:
-        self._device = select(device)
-        platform = self._device.platform
-        if config.matmul_precision == "tf32" and platform == "cpu":
-            raise DeviceError(
-                "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
-                "use --matmul-precision float32 or bfloat16",
-            )
-        weights_key, self._key = jax.random.split(jax.random.key(config.seed))
-        self._plan = make_plan(config, *target.shape, platform=platform)
-        # XLA compiles the chunk on one core while this thread draws the weights.
-        self._chunk = _in_background(self._compile_chunk, target.shape)
-        draw = jax.jit(self._plan.model.init, compiler_options=QUICK_COMPILE)
-        # What is put on a device stays there, and takes the computation along.
-        variables = jax.device_put(draw(weights_key), self._device)
-        self._constants = variables["constants"]
-        self._state = jax.jit(init_state, static_argnums=0)(self._plan, variables)
-        self._target = target
-        self._data: TrainData | None = None
-        self._schedule = make_schedule(config)
 
-    @property
-    def device(self) -> str:
-        return describe(self._device)
+def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
+    """A job's variables before the first step, and the key of its batches."""
+    # What is put on a device stays there, and takes the computation along.
+    return jax.device_put(_draw_variables(job.model, np.uint32(job.seed)), device)
 
-    @property
-    def step(self) -> int:
-        return int(self._state.step)
 
-    def compile(self) -> None:
-        """Compile the train chunk and the render chunk; put the data on the device."""
-        self._data = make_data(self._plan, self._variables, self._target)
-        self.predict()
-        self._chunk.result()
-
-    def _compile_chunk(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        """The train chunk for a target of this shape, from shapes alone."""
-        plan, on_device = self._plan, SingleDeviceSharding(self._device)
-        variables = jax.eval_shape(plan.model.init, self._key)
-        state = jax.eval_shape(functools.partial(init_state, plan), variables)
-        target = jax.ShapeDtypeStruct(shape, jnp.float32)
-        data = jax.eval_shape(functools.partial(make_data, plan), variables, target)
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=on_device
-            ),
-            state,
-        )
-        chunk = jax.jit(train_chunk, static_argnums=0, donate_argnums=1)
-        arguments = (state, variables["constants"], data, self._key, 0)
-        return chunk.lower(plan, *arguments).compile()
-
-    def advance(self, num_steps: int) -> Float[np.ndarray, " steps"]:
-        """Take steps; returns the loss before each."""
-        self._state, losses = self._chunk.result()(
-            self._state, self._constants, self._data, self._key, num_steps
-        )
-        return np.asarray(losses)[:num_steps]
-
-    def learning_rate(self, step: int) -> float:
-        return float(np.asarray(self._schedule(step)))
-
-    def predict(self) -> Float[np.ndarray, "h w c"]:
-        """The network's colours over the picture's own grid."""
-        height, width, _ = self._target.shape
-        return render(self._plan.model, self._variables, height, width)
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Parameters and constants as the tensors of a field file."""
-        return flatten(self._variables)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All that a resumed run needs beside its config and picture."""
-        return flatten(self._checkpoint)
-
-    def load_state(self, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave; CheckpointError names a leaf that differs."""
-        checkpoint = unflatten_like(self._checkpoint, tensors)
-        checkpoint = jax.device_put(checkpoint, self._device)
-        self._constants, self._state = checkpoint["constants"], checkpoint["state"]
-        self._key = jax.random.wrap_key_data(checkpoint["key"])
-        if self._data is not None:
-            # Its features are those of the frequencies before.
-            self._data = make_data(self._plan, self._variables, self._target)
-
-    @property
-    def _checkpoint(self) -> dict[str, Any]:
-        key = jax.random.key_data(self._key)
-        return {"constants": self._constants, "state": self._state, "key": key}
-
-    @property
-    def _variables(self) -> Variables:
-        return {"params": self._state.params, "constants": self._constants}
+_init_state = jax.jit(init_state, static_argnums=0)
+_predict_batch = jax.jit(predict_batch, static_argnums=0)

@@ -1,29 +1,24 @@
-"""The train chunk: a pure function of (state, data, key), jitted with donated state.
+"""Training as pure functions of (state, data, key): one step, and two loops of steps.
 
-`train_step` is the step a reader looks for; `train_chunk` runs any number of them in
-one compiled program. Both compose with `vmap` over seeds, pictures or rates.
+`train_step` is the step a reader looks for. `train_chunk` runs any number of steps in
+one compiled program; `train_scan` a fixed number, and can be differentiated through.
+All compose with `vmap` over seeds, images or rates.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from jax_inr.config import Config
-from jax_inr.coordinates import pixel_grid
-from jax_inr.cost import CPU_TILE_PIXELS, MAX_FEATURE_BYTES
-from jax_inr.loop import MAX_CHUNK_STEPS
-from jax_inr.networks import Model, Variables, make_model
-from jax_inr.optimizers import make_optimizer
-from jax_inr.splits import num_trained, train_mask
+from jax_inr.model import Variables
+from jax_inr.optimizers import Rates
+from jax_inr.plan import Numbers, TrainData, TrainPlan
+from jax_inr.sampling import draw_batch
+from jax_inr.tasks import pixel_colour
 
-# Pixels whose activations are in memory at a time, by platform.
-TILE_PIXELS = {"cpu": CPU_TILE_PIXELS}
-DEFAULT_TILE_PIXELS = 1 << 18
+MAX_CHUNK_STEPS = 4096  # losses of one compiled chunk
 # For a program that runs once: half the time to compile, and as exact.
 QUICK_COMPILE: Any = {"xla_backend_optimization_level": 0}
 
@@ -36,116 +31,71 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
 
 
-class TrainData(NamedTuple):
-    """What a step reads: pixels (n, ...), or the grid (h, w, ...) for the CNN."""
-
-    inputs: Float[Array, "*n f"]  # features, or coordinates where those are not kept
-    targets: Float[Array, "*n c"]
-    learning_rate: Float[Array, ""]  # the peak of the schedule
-
-
-def mse(
-    prediction: Float[Array, "*n c"], target: Float[Array, "*n c"]
-) -> Float[Array, ""]:
-    """Mean squared error over pixels and channels; no half."""
-    return jnp.mean((prediction - target) ** 2)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainPlan:
-    """What stays fixed over a fit, and so is compiled in; hashable."""
-
-    config: Config
-    model: Model
-    height: int
-    width: int
-    batch_size: int | None  # None: every trained pixel at every step
-    keep_features: bool  # inputs are features computed once, not coordinates
-    tile_pixels: int
-
-    def loss(
-        self, params: Any, constants: Any, inputs: Any, targets: Array
-    ) -> Float[Array, ""]:
-        """The mean squared error of the network on some pixels, or on the grid.
-
-        `inputs` are features where the plan keeps them, else coordinates, or a pair
-        of rows and columns whose crossings are meant.
-        """
-        variables = {"params": params, "constants": constants}
-        if isinstance(inputs, tuple):
-            inputs = self.model.encode_lattice(variables, *inputs)
-            inputs = inputs.reshape(-1, inputs.shape[-1])
-        elif not self.keep_features:
-            inputs = self.model.encode(variables, inputs)
-        return mse(self.model.colours(variables, inputs), targets)
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether a step takes some of the pixels rather than all."""
-        return self.batch_size is not None or self.config.sampling == "lattice"
-
-    @property
-    def lattice(self) -> tuple[int, int]:
-        """Rows and columns of a lattice of about `batch_size` crossings."""
-        if self.batch_size is None:
-            return self.height, self.width
-        share = (self.batch_size / (self.height * self.width)) ** 0.5
-        return max(round(self.height * share), 1), max(round(self.width * share), 1)
-
-
-def make_plan(
-    config: Config, height: int, width: int, channels: int, platform: str = "cpu"
-) -> TrainPlan:
-    """The plan of a fit; a batch of as many pixels as are trained on means all."""
-    pixels = num_trained(config, height, width)
-    batch_size = config.batch_size
-    if batch_size is not None and batch_size >= pixels:
-        batch_size = None
-    few = 4 * pixels * config.num_features <= MAX_FEATURE_BYTES
-    return TrainPlan(
-        config=config,
-        model=make_model(config, height, width, channels),
-        height=height,
-        width=width,
-        batch_size=batch_size,
-        keep_features=few and not config.trains_encoding,
-        tile_pixels=TILE_PIXELS.get(platform, DEFAULT_TILE_PIXELS),
-    )
-
-
 def init_state(plan: TrainPlan, variables: Variables) -> TrainState:
     """The state before the first step."""
     params = variables["params"]
-    opt_state = make_optimizer(plan.config).init(params)
+    opt_state = plan.optimizer.make(Rates(0.0)).init(params)
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
 
 
-def make_data(
-    plan: TrainPlan, variables: Variables, target: Float[Array | np.ndarray, "h w c"]
-) -> TrainData:
-    """Put coordinates (or their features) and colours on the device, once.
+def predict_batch(
+    plan: TrainPlan, variables: Variables, inputs: Any, items: Any
+) -> Array:
+    """The predicted values of some measurements, or of the grid for the CNN."""
+    model = plan.model
+    if plan.points is None:
 
-    Of the pixels that are trained on: held-out ones are not among them.
-    """
-    height, width, _ = target.shape
-    inputs = trained_pixels(plan, jnp.asarray(pixel_grid(height, width)))
-    targets = trained_pixels(plan, jnp.asarray(target))
-    if plan.keep_features:
-        inputs = jax.jit(plan.model.encode)(variables, inputs)
-    return TrainData(inputs, targets, jnp.float32(plan.config.learning_rate))
+        def field(x: Array) -> Array:
+            return model.predict(variables, x)
+
+        assert plan.predict is not None
+        predict = plan.predict
+        return jax.vmap(lambda item: predict(field, item))(items)
+    features = inputs if plan.keep_features else model.encode(variables, inputs)
+    colours = model.colours(variables, features)
+    # A pixel has one point, and no axis of points.
+    if plan.combine is pixel_colour:
+        return colours
+    return jax.vmap(plan.combine)(colours, items)  # pyright: ignore
 
 
-def trained_pixels(
-    plan: TrainPlan, grid: Float[Array, "h w k"]
-) -> Float[Array, "*n k"]:
-    """What a network is trained on of a grid: its pixels in a row; for the CNN, it."""
-    if not plan.model.per_pixel:
-        return grid
-    pixels = grid.reshape(-1, grid.shape[-1])
-    if plan.config.train_pixels == "all":
-        return pixels
-    mask = train_mask(plan.config, plan.height, plan.width)
-    return pixels[np.flatnonzero(mask)]
+def batch_loss(
+    plan: TrainPlan, params: Any, constants: Any, batch: TrainData
+) -> Float[Array, ""]:
+    """The mean of the task's loss over some measurements."""
+    variables = {"params": params, "constants": constants}
+    if isinstance(batch.inputs, tuple):  # rows and columns of a Cartesian product
+        features = plan.model.encode_axes(variables, *batch.inputs)
+        features = features.reshape(-1, features.shape[-1])
+        predictions = plan.model.colours(variables, features)
+    else:
+        predictions = predict_batch(plan, variables, batch.inputs, batch.items)
+    loss = plan.loss if not plan.model.per_pixel else jax.vmap(plan.loss)
+    losses = loss(predictions, batch.values)
+    if batch.weights is not None:
+        trailing = (1,) * (losses.ndim - batch.weights.ndim)
+        losses = losses * batch.weights.reshape(batch.weights.shape + trailing)
+    return jnp.mean(losses)
+
+
+def penalty_loss(
+    plan: TrainPlan, params: Any, constants: Any, numbers: Numbers, key: PRNGKeyArray
+) -> Float[Array, ""]:
+    """The weighed means of the penalties at random points of the unit square."""
+    variables = {"params": params, "constants": constants}
+
+    def field(x: Array) -> Array:
+        return plan.model.predict(variables, x)
+
+    total = jnp.zeros(())
+    keys = jax.random.split(key, len(plan.penalties))
+    for (function, points), weight, one in zip(
+        plan.penalties, numbers.penalties, keys, strict=True
+    ):
+        coords = jax.random.uniform(one, (points, 2))
+        terms = jax.vmap(lambda x, function=function: function(field, x))(coords)
+        total += weight * jnp.mean(terms)
+    return total
 
 
 def train_step(
@@ -157,23 +107,33 @@ def train_step(
 ) -> tuple[TrainState, Float[Array, ""]]:
     """One optimizer step; returns the new state and the loss before it.
 
-    The pixels of a mini-batch follow `fold_in(key, step)`: a resumed run draws what
-    an uninterrupted one would have.
+    The measurements of a mini-batch follow `fold_in(key, step)`: a resumed run draws
+    what an uninterrupted one would have.
     """
+    step_key = jax.random.fold_in(key, state.step)
     if plan.model.per_pixel and not plan.is_sampled:
 
-        def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
+        def data_term(params: Any) -> tuple[Float[Array, ""], Any]:
             return _over_tiles(plan, params, constants, data)
     else:
-        batch = data.inputs, data.targets
-        if plan.model.per_pixel:
-            batch = draw_batch(plan, data, jax.random.fold_in(key, state.step))
+        batch = draw_batch(plan, data, step_key) if plan.model.per_pixel else data
 
-        def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
-            return jax.value_and_grad(plan.loss)(params, constants, *batch)
+        def data_term(params: Any) -> tuple[Float[Array, ""], Any]:
+            return jax.value_and_grad(batch_loss, argnums=1)(
+                plan, params, constants, batch
+            )
+
+    def value_and_grad(params: Any) -> tuple[Float[Array, ""], Any]:
+        total = data_term(params)
+        if not plan.penalties:
+            return total
+        term = jax.value_and_grad(penalty_loss, argnums=1)(
+            plan, params, constants, data.numbers, jax.random.fold_in(step_key, 1)
+        )
+        return jax.tree.map(jnp.add, total, term)
 
     loss, grads = value_and_grad(state.params)
-    optimizer = make_optimizer(plan.config, data.learning_rate)
+    optimizer = plan.optimizer.make(data.numbers.rates)
     # Only a line search looks at what comes after the parameters.
     updates, opt_state = optimizer.update(
         grads,
@@ -183,67 +143,38 @@ def train_step(
         grad=grads,
         value_fn=lambda params: value_and_grad(params)[0],
     )
-    params = optax.apply_updates(state.params, updates)
+    params: Any = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state, state.step + 1), loss
-
-
-def draw_batch(
-    plan: TrainPlan, data: TrainData, key: PRNGKeyArray
-) -> tuple[Any, Float[Array, "b c"]]:
-    """Inputs and colours of a mini-batch.
-
-    Single pixels are drawn uniformly, with replacement. A lattice has one row of each
-    of as many equal strips, and columns alike: every pixel is as likely as any other,
-    and a step sees each once, or twice where two strips share its row or column.
-    """
-    if plan.config.sampling == "pixels":
-        size, pixels = plan.batch_size or 0, len(data.targets)
-        chosen = jax.random.randint(key, (size,), 0, pixels)
-        return data.inputs[chosen], data.targets[chosen]
-    rows_key, columns_key = jax.random.split(key)
-    rows = _one_of_each_strip(rows_key, plan.lattice[0], plan.height)
-    columns = _one_of_each_strip(columns_key, plan.lattice[1], plan.width)
-    chosen = (rows[:, None] * plan.width + columns).ravel()
-    if plan.keep_features:
-        return data.inputs[chosen], data.targets[chosen]
-    return (rows / plan.height, columns / plan.width), data.targets[chosen]
-
-
-def _one_of_each_strip(key: PRNGKeyArray, count: int, end: int) -> Int[Array, " count"]:
-    strips = jnp.arange(count)
-    if count == end:
-        return strips
-    within = (strips + jax.random.uniform(key, (count,))) * (end / count)
-    # A float32 just below the end may be rounded up to it.
-    return jnp.minimum(within.astype(jnp.int32), end - 1)
 
 
 def _over_tiles(
     plan: TrainPlan, params: Any, constants: Any, data: TrainData
 ) -> tuple[Float[Array, ""], Any]:
-    """Loss and gradient over all pixels, summed tile by tile.
+    """Loss and gradient over all measurements, summed tile by tile.
 
     The activations of a tile stay in the processor's cache, which makes a step
-    faster, and memory for them stops growing with the picture.
+    faster, and memory for them stops growing with the image.
     """
-    pixels = len(data.targets)
-    tile = min(plan.tile_pixels, pixels)
+    count = len(data.values)
+    tile = min(plan.tile, count)
 
     def share(start: Any, size: int) -> Any:
-        part = (
-            jax.lax.dynamic_slice_in_dim(leaf, start, size)
-            for leaf in (data.inputs, data.targets)
+        part = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size),
+            data._replace(numbers=None),
         )
-        parts = jax.value_and_grad(plan.loss)(params, constants, *part)
-        return jax.tree.map(lambda leaf: leaf * (size / pixels), parts)
+        parts = jax.value_and_grad(batch_loss, argnums=1)(
+            plan, params, constants, part._replace(numbers=data.numbers)
+        )
+        return jax.tree.map(lambda leaf: leaf * (size / count), parts)
 
     def add_tile(i: Any, total: Any) -> Any:
         return jax.tree.map(jnp.add, total, share(i * tile, tile))
 
     zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-    total = jax.lax.fori_loop(0, pixels // tile, add_tile, zero)
-    if rest := pixels % tile:
-        total = jax.tree.map(jnp.add, total, share(pixels - rest, rest))
+    total = jax.lax.fori_loop(0, count // tile, add_tile, zero)
+    if rest := count % tile:
+        total = jax.tree.map(jnp.add, total, share(count - rest, rest))
     return total
 
 
@@ -253,7 +184,7 @@ def train_chunk(
     constants: Any,
     data: TrainData,
     key: PRNGKeyArray,
-    num_steps: Int[Array, ""],
+    num_steps: Int[Array, ""] | int,
 ) -> tuple[TrainState, Float[Array, " losses"]]:
     """Run `num_steps` (at most MAX_CHUNK_STEPS) steps in one program.
 
@@ -272,3 +203,23 @@ def train_chunk(
 
     losses = jnp.zeros(MAX_CHUNK_STEPS)
     return jax.lax.fori_loop(0, num_steps, body, (state, losses))
+
+
+def train_scan(
+    plan: TrainPlan,
+    state: TrainState,
+    constants: Any,
+    data: TrainData,
+    key: PRNGKeyArray,
+    num_steps: int,
+) -> tuple[TrainState, Float[Array, " steps"]]:
+    """Run a fixed number of steps that can be differentiated through.
+
+    The same steps as `train_chunk`'s: a loss of the parameters after them has a
+    gradient by those before, as learned initialisations need (arXiv 1703.03400).
+    """
+
+    def body(state: TrainState, _: None) -> tuple[TrainState, Float[Array, ""]]:
+        return train_step(plan, state, constants, data, key)
+
+    return jax.lax.scan(body, state, length=num_steps)

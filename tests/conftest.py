@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ from jaxtyping import install_import_hook
 
 # The annotations of the JAX side are checked here, and in tests only. The hook has to
 # be in place before anything imports these modules.
-CHECKED = ("coordinates", "encodings", "field", "networks", "rendering", "training")
+CHECKED = (
+    "coordinates",
+    "encodings",
+    "field",
+    "networks",
+    "rendering",
+    "tasks",
+    "training",
+)
 install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402
@@ -80,3 +89,27 @@ def said(result, code: int) -> str:
     lines = result.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
     return lines[0]
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER_ARGUMENTS = (
+    *("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    # Nobody is asked for anything.
+    *("--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium that draws in software; tests that need one skip where none is."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium; apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=found, args=[*BROWSER_ARGUMENTS]
+        )
+        yield browser
+        browser.close()

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from jax_inr.config import Config  # noqa: E402
 from jax_inr.errors import CheckpointError, ConfigError  # noqa: E402
-from jax_inr.io.files import save_tensors  # noqa: E402
+from jax_inr.io.tensorfile import save_tensors  # noqa: E402
 from torch_ref import convert, encodings, training  # noqa: E402
 from torch_ref.networks import GridCNN, PixelMLP  # noqa: E402
 

@@ -22,7 +22,7 @@ import pytest
 from conftest import ROOT, said
 from PIL import Image
 
-from jax_inr.io import files
+from jax_inr.io import tensorfile
 from jax_inr.io.images import encode_png, load_image
 from jax_inr.io.runs import RunFolder
 
@@ -523,11 +523,11 @@ def test_checkpoints_that_are_all_bad(run, copy, tmp_path, no_jax):
     import pickle
 
     good = checkpoints(copy)[-1].read_bytes()
-    tensors, header = files.load_tensors(checkpoints(copy)[-1], "checkpoint")
+    tensors, header = tensorfile.load_tensors(checkpoints(copy)[-1], "checkpoint")
     about = {**header, "format_version": 1}
 
     def made(tensors, header, kind="checkpoint") -> bytes:
-        files.save_tensors(tmp_path / "made", kind, tensors, header)
+        tensorfile.save_tensors(tmp_path / "made", kind, tensors, header)
         return (tmp_path / "made").read_bytes()
 
     name = next(name for name in tensors if "kernel" in name)
@@ -631,11 +631,11 @@ def test_a_finished_run_is_left_alone_whatever_its_name(run, fit_py, tmp_path):
 def test_a_checkpoint_of_another_run(copy, fit_py, tmp_path, no_jax):
     """Of another picture, or of another network: what differs is named."""
     picture = copy / "checkpoints" / "picture.safetensors"
-    tensors, header = files.load_tensors(picture, "picture")
-    files.save_tensors(picture, "picture", {"image": 1 - tensors["image"]}, header)
+    tensors, header = tensorfile.load_tensors(picture, "picture")
+    tensorfile.save_tensors(picture, "picture", {"image": 1 - tensors["image"]}, header)
     line = said(fit_py("--resume", "run", cwd=tmp_path, env=no_jax), 4)
     assert "the picture is not the one" in line
-    files.save_tensors(picture, "picture", tensors, header)
+    tensorfile.save_tensors(picture, "picture", tensors, header)
 
     config = json.loads((copy / "config.json").read_text())
     config["hidden_features"] = [9]
@@ -655,8 +655,10 @@ def test_a_state_of_another_back_end_is_refused_by_name(copy, fit_py, tmp_path):
     """The header says torch, and the tensors are those of JAX."""
     pytest.importorskip("torch")
     for path in checkpoints(copy):
-        tensors, header = files.load_tensors(path, "checkpoint")
-        files.save_tensors(path, "checkpoint", tensors, {**header, "backend": "torch"})
+        tensors, header = tensorfile.load_tensors(path, "checkpoint")
+        tensorfile.save_tensors(
+            path, "checkpoint", tensors, {**header, "backend": "torch"}
+        )
     result = fit_py("--resume", "run", "--quiet", cwd=tmp_path)
     assert result.returncode == 4
     line = result.stderr.splitlines()[-1]  # after a notice of other versions
@@ -665,10 +667,10 @@ def test_a_state_of_another_back_end_is_refused_by_name(copy, fit_py, tmp_path):
 
 def test_a_state_without_its_momentum_is_refused_by_name(copy, fit_py, tmp_path):
     for path in checkpoints(copy):
-        tensors, header = files.load_tensors(path, "checkpoint")
+        tensors, header = tensorfile.load_tensors(path, "checkpoint")
         left = {name: leaf for name, leaf in tensors.items() if "trace" not in name}
         assert len(left) < len(tensors)
-        files.save_tensors(path, "checkpoint", left, header)
+        tensorfile.save_tensors(path, "checkpoint", left, header)
     line = said(fit_py("--resume", "run", cwd=tmp_path), 4)
     assert "trace" in line and "missing" in line
     assert rows(copy)[-1]["step"] == 6
@@ -1143,10 +1145,10 @@ def test_killed_runs_end_as_if_they_had_not_been(kills, tmp_path):
     # The control: a state without its momentum must not pass.
     control = tmp_path / "control"
     for path in checkpoints(control):
-        tensors, header = files.load_tensors(path, "checkpoint")
+        tensors, header = tensorfile.load_tensors(path, "checkpoint")
         lost = {k: v * 0 if "trace" in k else v for k, v in tensors.items()}
         assert any((lost[name] != tensors[name]).any() for name in tensors)
-        files.save_tensors(path, "checkpoint", lost, header)
+        tensorfile.save_tensors(path, "checkpoint", lost, header)
     result = end(start("--resume", "control", "--steps", steps, cwd=tmp_path))
     assert result.returncode == 0, result.stderr
     # The log alone may tell: the same batches lead two such runs together again.
@@ -1179,7 +1181,9 @@ def test_a_fit_repeats_with_one_thread_and_with_two(tmp_path):
         assert answers == [[0, ""]] * 2
         once, again = (tmp_path / f"{threads}{x}" for x in "ab")
         assert results(once) == results(again)
-        fitted[threads] = files.load_tensors(once / "field.safetensors", "field")[0]
+        fitted[threads] = tensorfile.load_tensors(once / "field.safetensors", "field")[
+            0
+        ]
     for name, leaf in fitted[1].items():
         np.testing.assert_allclose(leaf, fitted[2][name], atol=1e-5, err_msg=name)
 

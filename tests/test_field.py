@@ -15,8 +15,8 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.field import ImageField
-from jax_inr.io import files
-from jax_inr.io.files import shown
+from jax_inr.io import tensorfile
+from jax_inr.io.text import shown
 from jax_inr.networks import make_model
 from jax_inr.tensors import flatten
 
@@ -37,7 +37,7 @@ def rewritten(path, change, tensors=None):
     field = field_of(MLP)
     header = field.header()
     change(header)
-    files.save_tensors(path, "field", tensors or flatten(field.variables), header)
+    tensorfile.save_tensors(path, "field", tensors or flatten(field.variables), header)
     return path
 
 
@@ -72,7 +72,7 @@ def test_the_header_says_what_was_fitted():
 
 def test_the_file_holds_the_tensors_of_the_contract(tmp_path):
     field_of(MLP).save(tmp_path / "a.safetensors")
-    tensors, _ = files.load_tensors(tmp_path / "a.safetensors", "field")
+    tensors, _ = tensorfile.load_tensors(tmp_path / "a.safetensors", "field")
     layers = [
         f"params/dense_{i}/{leaf}" for i in range(3) for leaf in ("kernel", "bias")
     ]

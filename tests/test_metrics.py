@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from jax_inr import metrics
+from jax_inr.errors import ConfigError
 
 RNG = np.random.default_rng(3)
 METRICS = [metrics.psnr, metrics.psnr_8bit, metrics.ssim]
@@ -73,11 +74,29 @@ def test_psnr_8bit_is_the_psnr_of_the_saved_picture():
     assert ours == pytest.approx(metrics.psnr(saved, target), abs=1e-5)
 
 
-def test_pooled_psnr_is_torchmetrics_running_value():
-    mses = [0.3**2, 0.1**2, 0.01**2]
-    pooled = [metrics.pooled_psnr(mses[:n]) for n in (1, 2, 3)]
-    # torchmetrics 1.9.0, updated with these errors and never reset.
-    assert pooled == pytest.approx([10.46, 13.01, 14.77], abs=5e-3)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_nan_anywhere_is_nan_and_never_a_perfect_match(metric, xp):
+    prediction = pair()[0]
+    prediction[5, 7, 1] = np.nan
+    target = xp.asarray(pair()[1], xp.float32)
+    assert np.isnan(metric(xp.asarray(prediction, xp.float32), target))
+
+
+def test_psnr_of_the_largest_and_the_broken_errors():
+    assert metrics.psnr_from_mse(np.inf) == -np.inf
+    assert np.isnan(metrics.psnr_from_mse(np.nan))
+    several = metrics.psnr_from_mse(jnp.array([np.nan, 0.0, 0.01]))
+    np.testing.assert_allclose(several, [np.nan, np.inf, 20], rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", [(4, 4, 1), (4, 1, 3), (1, 4, 3), (4, 4), (16, 3)])
+def test_shapes_that_differ_are_refused_by_name(metric, shape):
+    for function in (metric, jax.jit(metric)):
+        with pytest.raises(ConfigError) as caught:
+            function(jnp.zeros((4, 4, 3)), jnp.zeros(shape))
+        assert "(4, 4, 3)" in str(caught.value) and str(shape) in str(caught.value)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -16,7 +16,8 @@ from torch import nn
 
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError, JaxInrError
-from jax_inr.io.files import load_tensors, shown
+from jax_inr.io.tensorfile import load_tensors
+from jax_inr.io.text import shown
 from torch_ref.networks import FieldModel, GridCNN, PixelMLP, grid_layers, make_network
 
 _FLAX_LAYER = re.compile(r"params/(dense|conv)_(\d{1,4})/(?:kernel|bias)")

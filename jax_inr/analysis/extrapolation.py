@@ -7,11 +7,10 @@ period one on both axes; drawn ones (Gaussian) have no common period.
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from jax_inr.coordinates import Window
 from jax_inr.draw.plots import show
+from jax_inr.draw.settings import Figure, default_settings
 
 if TYPE_CHECKING:
     from jax_inr.field import ImageField
@@ -64,8 +63,11 @@ def measure(field: "ImageField") -> Measured:
     return Measured(name, image, rms, float(np.abs(differences).max()))
 
 
+@default_settings()
 def figure(measured: list[Measured]) -> Figure:
     """The fields side by side over WINDOW, with the image's own square framed."""
+    from matplotlib.patches import Rectangle
+
     made = Figure(figsize=(3.5 * len(measured), 4.1), layout="constrained")
     axes = np.atleast_1d(made.subplots(1, len(measured)))
     for panel, found in zip(axes, measured, strict=True):

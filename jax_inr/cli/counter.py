@@ -3,7 +3,7 @@
 import sys
 import time
 
-from jax_inr.cli import streams
+from jax_inr.cli.process import Output
 
 PLAIN_SECONDS = 10.0  # between two lines where no terminal is
 LIVE_SECONDS = 0.2
@@ -13,7 +13,7 @@ class Counter:
     """Shows experiments while open; on a terminal their steps count up in place."""
 
     def __init__(self) -> None:
-        self._output = streams.Output()
+        self._output = Output()
         self._live = sys.stdout.isatty()
         self._title, self._next = "", 0.0
 

@@ -1,4 +1,4 @@
-"""The film of a fit: picture, error and curve, in frames whose steps double.
+"""The film of a fit: image, error and curve, in frames whose steps double.
 
 Framework-free. While the fit runs, each frame goes to the disk as one small PNG, so
 that memory does not grow and a resumed run goes on with the film; the film itself is
@@ -12,7 +12,7 @@ import itertools
 import math
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,23 +82,63 @@ def read_frame(path: Path) -> Frame | None:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             about: Any = picture.info
+            # Only as large as `encode_frame` makes them.
+            if max(picture.size) > 2 * PANEL_SIDE:
+                return None
             step, psnr_db = int(about["step"]), float(about["psnr_db"])
             panels = np.asarray(picture)
-    except (OSError, LookupError, ValueError, SyntaxError):
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):
         return None
     panels = panels.reshape(*panels.shape[:2], -1)
     return Frame(step, psnr_db, *np.split(panels, 2, axis=1))
 
 
 def drawn(frames: Iterable[Frame], caption: str) -> Iterator[np.ndarray]:
-    """The film's pictures (h, w, 3) uint8: fit, error, and the curve so far."""
+    """The film's images (h, w, 3) uint8: fit, error, and the curve so far."""
     # Imported late: matplotlib takes half a second.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from jax_inr.draw import plots
+    from jax_inr.draw.settings import default_settings
 
     frames = list(frames)
+    steps, values = ([getattr(f, name) for f in frames] for name in Frame._fields[:2])
+    with default_settings():
+        parts = _make_figure(frames, caption)
+    for count, frame in enumerate(frames, 1):
+        for drawn_image, panel in zip(
+            parts.images, (frame.fit, frame.error), strict=True
+        ):
+            drawn_image.set_data(panel[..., 0] if panel.shape[2] == 1 else panel)
+        parts.line.set_data(steps[:count], values[:count])
+        parts.dot.set_data([frame.step], [frame.psnr_db])
+        parts.title.set_text(f"{caption} · step {frame.step} · {frame.psnr_db:.2f} dB")
+        # Left again before each image is given out: who takes it may draw too.
+        with default_settings():
+            parts.canvas.draw()
+            image = np.array(parts.canvas.buffer_rgba())[..., :3]
+        yield image
+
+
+class _Parts(NamedTuple):
+    """What changes from frame to frame in the film's figure."""
+
+    canvas: Any
+    images: tuple[Any, Any]  # of the fit and of its error
+    line: Any
+    dot: Any
+    title: Any
+
+
+def _make_figure(frames: Sequence[Frame], caption: str) -> _Parts:
+    """The figure of a film, its panels and axes wide enough for all frames."""
+    from jax_inr.draw import plots
+    from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written
+
     steps, values = ([getattr(f, name) for f in frames] for name in Frame._fields[:2])
     height, width = frames[0].fit.shape[:2]
     tall = 2.8 * min(max(height / width, 0.4), 1.6)
@@ -107,13 +147,14 @@ def drawn(frames: Iterable[Frame], caption: str) -> Iterator[np.ndarray]:
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     top, bottom = 1 - 0.6 / (tall + 0.75), 0.15 / (tall + 0.75)
-    pictures = []
-    for left, title in ((0.01, "fit"), (0.345, f"error, {ERROR_GAIN} times enlarged")):
+
+    def panel(left: float, title: str) -> Any:
         axes = figure.add_axes((left, bottom, 0.32, top - bottom))
         axes.axis("off")
         axes.set_title(title, fontsize=10)
-        first = frames[0].fit
-        pictures.append(axes.imshow(first, cmap="gray", vmin=0, vmax=255))
+        return axes.imshow(frames[0].fit, cmap="gray", vmin=0, vmax=255)
+
+    images = panel(0.01, "fit"), panel(0.345, f"error, {ERROR_GAIN} times enlarged")
     curve = figure.add_axes((0.745, bottom + 0.13, 0.24, top - bottom - 0.13))
     curve.set_xscale("symlog", base=2, linthresh=1)
     finite = [value for value in values if math.isfinite(value)] or [0.0]
@@ -127,15 +168,9 @@ def drawn(frames: Iterable[Frame], caption: str) -> Iterator[np.ndarray]:
     curve.plot(steps, values, color=plots.BLUE, alpha=0.25)
     (line,) = curve.plot([], [], color=plots.BLUE)
     (dot,) = curve.plot([], [], "o", color=plots.RED)
-    title = figure.suptitle("", fontsize=11, y=1 - 0.1 / (tall + 0.75))
-    for count, frame in enumerate(frames, 1):
-        for picture, panel in zip(pictures, (frame.fit, frame.error), strict=True):
-            picture.set_data(panel[..., 0] if panel.shape[2] == 1 else panel)
-        line.set_data(steps[:count], values[:count])
-        dot.set_data([frame.step], [frame.psnr_db])
-        title.set_text(f"{caption} · step {frame.step} · {frame.psnr_db:.2f} dB")
-        canvas.draw()
-        yield np.array(canvas.buffer_rgba())[..., :3]
+    title = figure.suptitle(caption, fontsize=11, y=1 - 0.1 / (tall + 0.75))
+    as_written(title)
+    return _Parts(canvas, images, line, dot, title)
 
 
 def to_webp(pictures: Iterable[np.ndarray], count: int) -> bytes:

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jax_inr.config import GRIDS
-from jax_inr.encodings import basic_frequencies, positional_frequencies
+from jax_inr.adapters import describe
+from jax_inr.encodings import Fourier, Identity
 from jax_inr.errors import ConfigError, ImageError
+from jax_inr.grids import Grid
 from jax_inr.io.images import to_uint8
 from jax_inr.io.summaries import sizes
+from jax_inr.modules import Wire, activation_name
+from jax_inr.networks import FlaxNetwork
 from jax_inr.tensors import flatten
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 # What the page's textures hold: 4 numbers a texel, 4096 texels a row.
 MAX_WIDTH = 4000
 MAX_NUMBERS = 1 << 24
+# Pixels of the picture beside the field, which a browser decodes at once.
+MAX_PIXELS = 1 << 24
 # Colours that weights of 16 bits may be off by before 32 bits are taken.
 HALF_TOLERANCE = 0.5 / 255
 
@@ -57,6 +62,7 @@ def to_html(
         ConfigError: the page cannot evaluate the field; the message says why.
         ImageError: the picture has another size than the field's.
     """
+    check_size(field)
     encoding, layers = program(field)
     native = field.render()
     if image is None:
@@ -83,7 +89,7 @@ def to_html(
         "height": field.height,
         "width": field.width,
         "channels": field.channels,
-        "white": field.config.rgb_max / 255,
+        "white": field.rgb_max / 255,
         "halves": halves,
         "frequencies": encoding.shape[-1],
         "grid": grid,
@@ -109,6 +115,16 @@ def to_html(
     return re.sub("__([A-Z]+)__", lambda found: parts[found[1]], text)
 
 
+def check_size(field: "ImageField") -> None:
+    """Refuse a field of a picture that the page cannot hold; ConfigError."""
+    if field.height * field.width > MAX_PIXELS:
+        raise ConfigError(
+            f"the page holds a picture of up to {MAX_PIXELS} pixels, and the field is "
+            f"of {field.height} x {field.width}",
+            "use render, or fit a smaller picture",
+        )
+
+
 def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
     """The field as the numbers of its encoding, and dense layers.
 
@@ -118,21 +134,28 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
     Raises:
         ConfigError: the network is no such thing, or too large for a texture.
     """
-    config, tensors = field.config, flatten(field.variables)
-    if config.network == "cnn":
+    network, tensors = field.model.network, flatten(field.variables)
+    if not field.model.per_pixel:
         raise ConfigError(
             "the page evaluates one pixel at a time, and the cnn sees a whole grid",
             "fit another network",
         )
-    activation = config.activation if config.network == "mlp" else config.network
+    if not isinstance(network, FlaxNetwork):
+        raise ConfigError(
+            f"the page knows the networks of jax_inr alone, not {describe(network)}",
+            "fit one of them",
+        )
+    module: Any = network.module
     omega_0 = float(tensors.get("constants/omega_0", 1.0))
     scale_0 = float(tensors.get("constants/scale_0", 1.0))
-    names = [f"params/dense_{i}" for i in range(len(config.hidden_features) + 1)]
+    names = [f"params/dense_{i}" for i in range(len(module.hidden_features) + 1)]
+    is_wire = isinstance(module, Wire)
+    activation = "wire" if is_wire else activation_name(module.activate)
     layers = [
         Layer(tensors[f"{name}/kernel"], tensors[f"{name}/bias"], activation)
         for name in names
     ]
-    if config.network == "wire":
+    if is_wire:
         layers = [
             _complex(
                 layer,
@@ -145,59 +168,59 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
         last = layers[-1]
         layers[-1] = last._replace(kernel=last.kernel[:, ::2], bias=last.bias[::2])
     layers = [layer._replace(scales=(omega_0, scale_0)) for layer in layers]
-    if config.network == "mlp":
+    if network.is_bounded:
         layers[-1] = layers[-1]._replace(activation="sigmoid")
     else:
-        # Targets in [-1, 1] and coordinates too: (1 + y) / 2, and 2 x - 1.
-        first, last = layers[0], layers[-1]
+        # Targets in [-1, 1]: (1 + y) / 2.
+        last = layers[-1]
         layers[-1] = last._replace(
             kernel=last.kernel / 2, bias=(1 + last.bias) / 2, activation="none"
         )
-        if config.encoding == "none":
-            layers[0] = layers[0]._replace(
-                kernel=2 * first.kernel, bias=first.bias - first.kernel.sum(0)
-            )
+    encoding = field.model.encoding
+    if isinstance(encoding, Identity) and encoding.centred:
+        # The page's coordinates are in [0, 1]: 2 x - 1.
+        first = layers[0]
+        layers[0] = first._replace(
+            kernel=2 * first.kernel, bias=first.bias - first.kernel.sum(0)
+        )
     widest = max(max(layer.kernel.shape) for layer in layers)
-    encoding = _encoding(field, tensors)
-    total = encoding.size + sum(layer.kernel.size for layer in layers)
+    numbers = _encoding(field, tensors)
+    total = numbers.size + sum(layer.kernel.size for layer in layers)
     if widest > MAX_WIDTH or total > MAX_NUMBERS:
         raise ConfigError(
             f"the page holds layers of up to {MAX_WIDTH} features and {MAX_NUMBERS} "
             f"numbers, and the field has {widest} and {total}",
             "fit a smaller network",
         )
-    return encoding, layers
+    return numbers, layers
 
 
 def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray:
-    config = field.config
-    match config.encoding:
-        case "none":
-            return np.zeros((2, 0), np.float32)
-        case "dense_grid" | "hash_grid":
-            tables = [tensors[f"params/grid_{i}"] for i in range(config.num_levels)]
-            return np.concatenate([table.ravel() for table in tables])
-        case "basic":
-            return np.asarray(basic_frequencies())
-        case "positional":
-            numbers = positional_frequencies(config.num_frequencies, config.octaves)
-            return np.asarray(numbers)
-        case "trainable":
-            return tensors["params/frequencies"]
-    return tensors["constants/frequencies"]
+    encoding = field.model.encoding
+    if isinstance(encoding, Identity):
+        return np.zeros((2, 0), np.float32)
+    if isinstance(encoding, Grid):
+        levels = range(len(encoding.resolutions))
+        return np.concatenate([tensors[f"params/grid_{i}"].ravel() for i in levels])
+    if isinstance(encoding, Fourier):
+        return np.asarray(encoding.frequencies(field.variables))
+    raise ConfigError(
+        f"the page knows the encodings of jax_inr alone, not {describe(encoding)}",
+        "fit with one of them",
+    )
 
 
 def _grid(field: "ImageField") -> dict[str, Any] | None:
     """What the page has to know of a grid: cells, hash entries (or 0) and start."""
-    config = field.config
-    if config.encoding not in GRIDS:
+    encoding = field.model.encoding
+    if not isinstance(encoding, Grid):
         return None
     levels, start = [], 0
-    for cells in config.level_cells:
-        shape = config.level_shape(cells)
-        levels.append((cells, shape[0] if len(shape) == 2 else 0, start))
+    for resolution in encoding.resolutions:
+        shape = encoding.table_shape(resolution)
+        levels.append((resolution, shape[0] if len(shape) == 2 else 0, start))
         start += math.prod(shape)
-    return {"levels": levels, "count": start, "per": config.level_features}
+    return {"levels": levels, "count": start, "per": encoding.features}
 
 
 def _complex(

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from jax_inr.draw.settings import Figure, as_written, default_settings
 
 # Okabe and Ito's blue and vermilion: told apart by every kind of colour vision.
 BLUE, RED = "#0072B2", "#D55E00"
 
 
+@default_settings()
 def comparison(
     target: np.ndarray, fit: np.ndarray, psnr_db: float, caption: str = ""
 ) -> Figure:
-    """Target, fit and error (five times enlarged) of (h, w, c) pictures in [0, 1]."""
+    """Target, fit and error (five times enlarged) of (h, w, c) images in [0, 1]."""
     height, width = target.shape[:2]
     panel = 4.0
     tall = panel * min(max(height / width, 0.2), 3.0) + 0.6
@@ -30,10 +31,11 @@ def comparison(
         show(axes, image)
         axes.set_title(title, fontsize=11)
     if caption:
-        figure.suptitle(caption, fontsize=12)
+        as_written(figure.suptitle(caption, fontsize=12))
     return figure
 
 
+@default_settings()
 def curves(rows: Sequence[dict[str, Any]], caption: str = "") -> Figure:
     """Loss and PSNR of a run's evaluations, against the step and the second."""
     figure = Figure(figsize=(10, 6.4), layout="constrained")
@@ -59,10 +61,11 @@ def curves(rows: Sequence[dict[str, Any]], caption: str = "") -> Figure:
     axes[1, 0].set_ylabel("dB")
     axes[1, 0].legend(loc="lower right")
     if caption:
-        figure.suptitle(caption, fontsize=12)
+        as_written(figure.suptitle(caption, fontsize=12))
     return figure
 
 
+@default_settings()
 def encoding(
     channels: np.ndarray, titles: Sequence[str], caption: str = "", columns: int = 8
 ) -> Figure:
@@ -79,12 +82,12 @@ def encoding(
         each.imshow(channel, cmap="RdBu", vmin=-1, vmax=1)
         each.set_title(title, fontsize=9, pad=3)
     if caption:
-        figure.suptitle(caption, fontsize=12, y=1 - 0.12 / height)
+        as_written(figure.suptitle(caption, fontsize=12, y=1 - 0.12 / height))
     return figure
 
 
 def show(axes: Any, image: np.ndarray) -> None:
-    """Draw an (h, w, 1 or 3) picture in [0, 1] on axes, without ticks."""
+    """Draw an (h, w, 1 or 3) image in [0, 1] on axes, without ticks."""
     image = np.clip(image, 0, 1)
     if image.shape[-1] == 1:
         axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
@@ -93,9 +96,9 @@ def show(axes: Any, image: np.ndarray) -> None:
     axes.axis("off")
 
 
+@default_settings()
 def png(figure: Figure, dpi: int = 100) -> bytes:
     """A figure as the bytes of a PNG file, equal for equal figures."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from jax_inr import machine
 from jax_inr.errors import ConfigError
-from jax_inr.io import files, summaries
+from jax_inr.io import summaries
+from jax_inr.io.atomic import output_errors, write_atomic
+from jax_inr.io.text import from_json, shown, to_json
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -66,9 +68,9 @@ def read(path: Path, about: Json, overwrite: bool = False) -> Json:
     kept: Json = {"about": about, "sections": {}}
     if overwrite or not path.exists():
         return kept
-    name, hint = files.shown(path), "choose another --out"
+    name, hint = shown(path), "choose another --out"
     try:
-        found = files.from_json(path.read_bytes())
+        found = from_json(path.read_bytes())
         same = found["about"] == about and isinstance(found["sections"], dict)
     except (ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{name} keeps no results of a report", hint) from error
@@ -96,9 +98,9 @@ def record(measured: Json, command: str, seconds: float, *backends: str) -> Json
 
 def keep(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write a JSON file, whole or not at all; its folder is made."""
-    with files.output_errors(path):
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(path, (files.to_json(value, indent=indent) + "\n").encode())
+    write_atomic(path, (to_json(value, indent=indent) + "\n").encode())
 
 
 def measure(
@@ -149,23 +151,25 @@ def write(
 def write_text(paragraphs: Sequence[str], out: Path) -> None:
     """OUT.md of paragraphs."""
     text = "\n\n".join(paragraphs) + "\n"
-    files.write_atomic(out.with_suffix(".md"), text.encode())
+    write_atomic(out.with_suffix(".md"), text.encode())
 
 
 def draw(drawings: Iterable[Drawing], measured: Json, out: Path) -> list[str]:
     """Draw figures into `images` beside OUT.md; the Markdown that shows them."""
     # Imported late: matplotlib takes half a second.
     from jax_inr.draw import plots
+    from jax_inr.draw.settings import default_settings
 
-    shown = []
+    lines = []
     for drawing in drawings:
         stem = "-".join(filter(None, (out.stem, drawing.stem)))
         path = out.parent / "images" / f"{stem}.png"
-        with files.output_errors(path):
+        with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(path, plots.png(drawing.draw(measured)))
-        shown.append(f"![{drawing.caption}](images/{path.name})")
-    return shown
+        with default_settings():
+            write_atomic(path, plots.png(drawing.draw(measured)))
+        lines.append(f"![{drawing.caption}](images/{path.name})")
+    return lines
 
 
 def made_by(records: Iterable[Json]) -> str:

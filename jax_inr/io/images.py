@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
-from jax_inr.io.files import StrPath, shown, write_atomic
+from jax_inr.io.atomic import write_atomic
 from jax_inr.io.formats import HINT, decode, to_unit
+from jax_inr.io.text import StrPath, shown
 
 MAX_FILE_BYTES = 2**30
+MAX_PATH = 5000  # characters
 
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
 
@@ -50,7 +52,7 @@ def load_image(
     are refused before decoding, and so is more than Pillow's own limit of 179 million.
     """
     _check_size(size, max_pixels)
-    name = shown(path) or "''"
+    name = shown(path, MAX_PATH) or "''"
     data = _read(path, name)
     notices: list[str] = []
     try:
@@ -89,7 +91,7 @@ def save_image(path: StrPath, image: np.ndarray) -> None:
     """
     if not os.fspath(path).lower().endswith(".png"):
         raise OutputError(f"cannot write {shown(path)}: not a .png", "name it so")
-    write_atomic(path, encode_png(image))
+    write_atomic(path, encode_png(image), follow=True)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -137,6 +139,7 @@ def _check_size(size: Any, max_pixels: int) -> None:
 
 def _read(path: StrPath, name: str) -> bytes:
     try:
+        path = os.path.expanduser(path)
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             hint = "name the pictures in it, as in DIR/*.png"

@@ -1,4 +1,4 @@
-"""Pictures of any size to files, band by band: PNG, 16-bit PNG, float TIFF, NPY.
+"""Images of any size to files, band by band: PNG, 16-bit PNG, float TIFF, NPY.
 
 The file appears whole or not at all. Imports neither JAX nor torch.
 """
@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 
 from jax_inr.errors import ConfigError, OutputError
-from jax_inr.io import files
-from jax_inr.io.files import StrPath, shown
+from jax_inr.io import atomic
 from jax_inr.io.images import to_uint8, to_uint16
+from jax_inr.io.text import StrPath, shown
 
 SUFFIXES = {
     ".png": "8-bit PNG",
@@ -52,21 +52,22 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
         OutputError: the disk has less room, or the folder is not there.
     """
     folder = Path(path).absolute().parent
-    with files.output_errors(path):
-        free = shutil.disk_usage(folder).free
+    with atomic.output_errors(path):
+        disk = shutil.disk_usage(folder)
     needed = 4 * height * width * channels
-    if is_float(path) and needed > free:
+    # Some mounts know no size, and say that it is 0.
+    if is_float(path) and disk.total and needed > disk.free:
         raise OutputError(
             f"cannot write {shown(path)}: it takes {needed / 2**30:.2f} GiB, and the "
-            f"disk has {free / 2**30:.2f} GiB left",
+            f"disk has {disk.free / 2**30:.2f} GiB left",
             "choose a smaller --size or another folder",
         )
 
 
-def write_picture(
+def write_image(
     path: StrPath, bands: Bands, height: int, width: int, channels: int
 ) -> None:
-    """Write a picture that comes in bands of whole rows, from top to bottom.
+    """Write an image that comes in bands of whole rows, from top to bottom.
 
     Args:
         path: its suffix, one of SUFFIXES, is the format.
@@ -81,7 +82,7 @@ def write_picture(
     """
     shape = (height, width, channels)
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
-    with files.atomic_file(path) as file:
+    with atomic.atomic_file(path, follow=True) as file:
         write.get(suffix_of(path), _write_tiff)(file, bands, shape)
 
 
@@ -95,15 +96,22 @@ def _write_npy(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> Non
 def _write_tiff(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
     import tifffile
 
-    rows = (np.ascontiguousarray(row, "<f4") for band in bands for row in band)
+    channels = shape[2]
+    # tifffile takes a last axis of length 1 for the width of many pages.
+    axes = shape if channels > 1 else shape[:2]
+    rows = (
+        np.ascontiguousarray(row, "<f4").reshape(axes[1:])
+        for band in bands
+        for row in band
+    )
     tifffile.imwrite(
         file,
         rows,
-        shape=shape,
+        shape=axes,
         dtype=np.float32,
         byteorder="<",
-        photometric="rgb" if shape[2] == 3 else "minisblack",
-        planarconfig="contig" if shape[2] > 1 else None,
+        photometric="rgb" if channels == 3 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
         rowsperstrip=1,
         # Offsets of 32 bits end at 4 GiB.
         bigtiff=4 * int(np.prod(shape)) + (1 << 20) > 1 << 32,

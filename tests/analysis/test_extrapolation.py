@@ -1,4 +1,4 @@
-"""What is said of a field beyond its image, on fields whose periods are known."""
+"""Extrapolation: the period is measured along rows, columns and both."""
 
 from types import SimpleNamespace
 
@@ -8,39 +8,50 @@ import pytest
 from jax_inr.analysis import extrapolation
 
 
-class Wave:
-    """A grey field, the cosine of some turns over the rows and over the columns."""
+def field_of(function):
+    """A field of one grey channel that is this function of (row, column)."""
 
-    config = SimpleNamespace(encoding="gaussian")
+    class Field:
+        config = SimpleNamespace(encoding="gaussian")
 
-    def __init__(self, rows: float, columns: float) -> None:
-        self.turns = np.array([rows, columns])
+        def __call__(self, coords):
+            return function(coords[..., 0], coords[..., 1])[..., None]
 
-    def __call__(self, coords):
-        return np.cos(2 * np.pi * (coords.astype(np.float64) @ self.turns))[:, None]
+        def render(self, height, width, window):
+            assert window == (-1.0, -1.0, 2.0, 2.0)
+            return np.zeros((height, width, 1), np.float32)
 
-    def render(self, height, width, window):
-        return np.zeros((height, width, 1))
+    return Field()
 
 
 @pytest.mark.parametrize(
-    ("turns", "largest"),
+    ("function", "rms"),
     [
-        ((3, 5), 0),
-        # One period further on a half turn is missing: cosines of opposite signs.
-        ((3.5, 5), 2),
-        ((3, 5.5), 2),
-        # A quarter turn on each axis, and half a turn on both.
-        ((3.25, 5.25), 2),
+        (lambda row, column: 0 * row, 0.0),
+        # One further on along the rows, and along both: two of three shifts.
+        (lambda row, column: np.floor(row), np.sqrt(2 / 3)),
+        (lambda row, column: np.floor(column), np.sqrt(2 / 3)),
+        # Along both alone.
+        (lambda row, column: 1.0 * ((row >= 1) & (column >= 1)), np.sqrt(1 / 3)),
     ],
 )
-def test_the_period_is_asked_for_on_each_axis_and_on_both(turns, largest):
-    found = extrapolation.measure(Wave(*turns))  # pyright: ignore[reportArgumentType]
-    assert found.largest == pytest.approx(largest, abs=2e-3)
-    assert found.sentence.startswith("not periodic" if largest else "periodic")
+def test_all_three_shifts_are_measured(function, rms):
+    measured = extrapolation.measure(field_of(function))  # pyright: ignore[reportArgumentType]
+    assert measured.rms == pytest.approx(rms, abs=1e-6)
+    assert measured.largest == pytest.approx(1.0 if rms else 0.0)
+    verdict = "not periodic" if rms else "periodic"
+    assert measured.sentence.startswith(f"{verdict}: field(x)")
+    assert measured.image.shape == (240, 240, 1)
 
 
-def test_the_root_of_the_mean_square_is_over_all_three_shifts():
-    # Half a turn is missing in rows: a change of sign for two of the shifts.
-    found = extrapolation.measure(Wave(3.5, 5))  # pyright: ignore[reportArgumentType]
-    assert found.rms == pytest.approx(np.sqrt(2 / 3 * 4 / 2), rel=0.02)
+def test_the_figure_names_each_field_and_frames_the_image():
+    shown = np.zeros((240, 240, 3))
+    measured = [extrapolation.Measured(n, shown, 0.25, 0.5) for n in ("a", "b")]
+    figure = extrapolation.figure(measured)
+    assert [axes.get_title()[:12] for axes in figure.axes] == [
+        "a encoding\n|",
+        "b encoding\n|",
+    ]
+    (frame,) = figure.axes[0].patches
+    # The unit square is the middle third of [-1, 2].
+    assert frame.get_bbox().bounds == (79.5, 79.5, 80, 80)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,7 +1,6 @@
 """Reports: what is kept, what is refused, and the docs that follow from their JSON."""
 
 import json
-import os
 import platform
 
 import pytest
@@ -132,23 +131,9 @@ def test_tables_are_markdown():
 
 
 def test_the_host_is_named_with_the_cores_that_are_allowed(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    monkeypatch.setattr(machine, "allowed_cores", lambda: 1)
     text = machine.describe_host()
     assert text.endswith(f", 1 cores, Python {platform.python_version()}")
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert machine.num_cores() == 6
-
-
-def test_each_allowed_core_is_a_device_unless_the_user_said_otherwise(monkeypatch):
-    monkeypatch.setattr(machine, "num_cores", lambda: 3)
-    monkeypatch.setenv("XLA_FLAGS", "--a=b")
-    machine.devices_for_cores()
-    found = os.environ["XLA_FLAGS"]
-    assert found == "--a=b --xla_force_host_platform_device_count=3"
-    monkeypatch.setattr(machine, "num_cores", lambda: 5)
-    machine.devices_for_cores()
-    assert os.environ["XLA_FLAGS"] == found
 
 
 # Docs

@@ -11,6 +11,7 @@ from conftest import run_script
 
 from jax_inr.cli import main
 from jax_inr.config import Config
+from jax_inr.cost import count_params
 from jax_inr.errors import ConfigError, DeviceError
 from jax_inr.experiments.report import check_sections
 from jax_inr.experiments.spectral_bias import (
@@ -22,7 +23,8 @@ from jax_inr.experiments.spectral_bias import (
     spectra,
     verdicts,
 )
-from jax_inr.training import init_state, make_plan, train_step
+from jax_inr.model import make_model
+from jax_inr.training import init_state, train_step
 
 TINY = dataclasses.replace(
     forms.QUICK,
@@ -50,7 +52,7 @@ def quiet(done: int, steps: int) -> None:
 
 def test_networks_side_by_side_train_as_each_alone(image):
     config = Config(optimizer="adam", learning_rate=1e-2, num_frequencies=3)
-    plan = make_plan(config.replace(hidden_features=(5,)), *image.shape)
+    plan = fits.plan_of(config.replace(hidden_features=(5,)), image.shape)
     variables = fits.draw(plan, 0, 2)
     targets = np.stack([image, image[::-1]])
     data = fits.data_of(plan, variables, targets)
@@ -59,9 +61,9 @@ def test_networks_side_by_side_train_as_each_alone(image):
     step = jax.jit(train_step, static_argnums=0)
     for i in range(2):
         network, own = fits.select(variables, i), fits.select(data, i)
-        state, key = init_state(plan, network), jax.random.key(0)
+        state, key = init_state(plan.train, network), jax.random.key(0)
         for _ in range(12):
-            state, _ = step(plan, state, network["constants"], own, key)
+            state, _ = step(plan.train, state, network["constants"], own, key)
         found = fits.select(together[12]["params"], i)
         for a, b in zip(
             jax.tree.leaves(found), jax.tree.leaves(state.params), strict=True
@@ -194,9 +196,10 @@ def test_what_cannot_be_done_is_refused_before_work():
 
 
 def test_kernel_bytes_counts_the_parameters_of_the_network():
-    plan = make_plan(Config(), 1, 1, 1)
-    shapes = jax.eval_shape(plan.model.init, jax.random.key(0))["params"]
+    model = make_model(Config(), 1, 1, 1)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))["params"]
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert count == count_params(model)
     assert forms.kernel_bytes(2) == 8 * 4 * (2 * count + 6 * 4)
 
 
@@ -218,7 +221,7 @@ def test_errors_of_the_command_are_one_line(options, code, text, capsys):
 
 
 def test_a_kernel_too_large_for_memory_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(forms.cost, "available_bytes", lambda: 2**20)
+    monkeypatch.setattr(forms.machine, "available_bytes", lambda: 2**20)
     assert main.main(["spectral-bias", "--quick"]) == 7
     assert "needs about" in capsys.readouterr().err
 

@@ -55,17 +55,27 @@ def product_gflop(side: int) -> float:
 
 def trainer_steps(backend: str, name: str, precision: str = "float32") -> Run:
     """Training steps of a preset on the sample image, in one of the back ends."""
-    from jax_inr.fitting import make_trainer
     from jax_inr.io.images import sample_image
 
     config = preset(name).replace(matmul_precision=precision)
-    target = sample_image(size=224).image * np.float32(255 / config.rgb_max)
-    trainer = make_trainer(backend, config, target, "auto")
+    image = sample_image(size=224).image
+    if backend == "torch":
+        from jax_inr.torch_lane import make_trainer
+
+        target = image * np.float32(255 / config.rgb_max)
+        trainer: Any = make_trainer(config, target, "auto")
+    else:
+        from jax_inr import tasks
+        from jax_inr.job import make_job
+        from jax_inr.trainer import JaxTrainer
+
+        task = tasks.from_config(config, image)
+        trainer = JaxTrainer([make_job(task, config)])
     trainer.compile()
 
     def run(repeats: int) -> float:
         start = time.perf_counter()
-        trainer.advance(repeats)
+        trainer.advance(repeats, [True])
         return (time.perf_counter() - start) / repeats
 
     return run
@@ -203,8 +213,8 @@ def fit_batch(name: str, options: Json) -> Json:
     Options: count; changes (config fields); of: "images", which are the sample's
     mirror images and rotations and their negatives, or "seeds" of the sample alone.
     """
+    from jax_inr.fitting import fit_many
     from jax_inr.io.images import sample_image
-    from jax_inr.many import fit_many
 
     config = preset(name).replace(eval_every=10**6, **options.get("changes", {}))
     image, count = sample_image(size=224).image, options["count"]
@@ -217,7 +227,7 @@ def fit_batch(name: str, options: Json) -> Json:
         turned += [1 - each for each in turned]
         images = [np.ascontiguousarray(each) for each in turned[:count]]
     start = time.perf_counter()
-    together = fit_many(images, configs)
+    together = fit_many(images, configs, on_notice=silent)
     middle = time.perf_counter()
     single = [_fit(*pair) for pair in zip(images, configs, strict=True)]
     end = time.perf_counter()
@@ -241,7 +251,7 @@ def fit_batch(name: str, options: Json) -> Json:
     }
 
 
-def _fit(image: Any, config: Config, backend: str = "jax") -> Any:
+def _fit(image: Any, config: Config, backend: Any = "jax") -> Any:
     """A fit whose notices nobody reads."""
     from jax_inr.fitting import fit
 

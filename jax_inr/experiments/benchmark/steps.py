@@ -3,6 +3,7 @@
 import itertools
 import statistics
 
+from jax_inr.encodings import from_config
 from jax_inr.experiments.benchmark.contenders import (
     CONTENDERS,
     MISSING,
@@ -31,7 +32,8 @@ def step_flops(name: str, height: int = 224, width: int = 224) -> float:
     """
     config = preset(name)
     taps = 9 if config.network == "cnn" else 1
-    widths = (config.num_features, *config.hidden_features, 3)
+    num_features = from_config(config, height, width).num_features
+    widths = (num_features, *config.hidden_features, 3)
     layers = [a * b * taps for a, b in itertools.pairwise(widths)]
     products = 3 * sum(layers) - layers[0]
     return 2 * height * width * products / 1e9

@@ -18,7 +18,7 @@ from jax_inr.analysis.upsampling import upsample
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.experiments.compare.store import Store, by_shape, pixels_hash
-from jax_inr.experiments.report import Json
+from jax_inr.experiments.report import Json, silent
 from jax_inr.io.images import Picture as Image
 from jax_inr.splits import num_trained, train_mask
 
@@ -147,7 +147,7 @@ def run(
                 for image, recipe in zip(group, recipes, strict=True)
             ]
             missing = [index for index, record in enumerate(kept) if record is None]
-            step = _at_once(config, group[0], len(missing), device, at_once)
+            step = _at_once(config, len(missing), device, at_once)
             for start in range(0, len(missing), step):
                 chosen = missing[start : start + step]
                 some = [group[index] for index in chosen]
@@ -185,22 +185,16 @@ def _recipe(
     return {"row": row, "config": about, "pixels": pixels_hash(image)}
 
 
-def _at_once(
-    config: Config | None, image: Image, count: int, device: str, asked: int | None
-) -> int:
-    """How many of `count` images one program fits."""
+def _at_once(config: Config | None, count: int, device: str, asked: int | None) -> int:
+    """How many of `count` images one program fits, if memory allows."""
     if config is None or count <= 1:
         return max(count, 1)
-    from jax_inr import cost, machine
-    from jax_inr.many import fits_bytes
+    from jax_inr import machine
 
     most = asked or count
     if not asked and machine.select(device).platform == "cpu":
         most = min(most, CPU_AT_ONCE)
     most = min(most, count)
-    limit = cost.available_bytes() // 2
-    while most > 1 and fits_bytes([config] * most, image.image.shape) > limit:
-        most -= 1
     # Of nearly equal size: programs of one size are compiled once.
     return -(-count // -(-count // most))
 
@@ -215,9 +209,10 @@ def _fit(
 ) -> list[tuple[np.ndarray, Json]]:
     """Predictions (h, w, c) of the whole images, and what else is to be kept."""
     if config is not None:
-        from jax_inr.many import fit_many
+        from jax_inr.fitting import fit_many
 
-        fits = fit_many(images, config, device=device, on_progress=on_progress)
+        how: Any = {"device": device, "on_progress": on_progress, "on_notice": silent}
+        fits = fit_many(images, config, **how)
         seconds = fits[0].summary["seconds"]
         shared = {name: seconds[name] / len(fits) for name in ("compile", "fit")}
         return [
@@ -241,7 +236,7 @@ def frequencies(config: Config) -> np.ndarray:
     """The B (2, m) that a fit of this config draws."""
     import jax
 
-    from jax_inr.networks import make_model
+    from jax_inr.model import make_model
 
     model = make_model(config.replace(hidden_features=(1,)), 1, 1, 1)
     key = jax.random.split(jax.random.key(config.seed))[0]

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import Figure, as_written
 from jax_inr.experiments import report
 from jax_inr.experiments.compare.protocol import BUDGET, SETTINGS, Comparison, Kind
 from jax_inr.experiments.compare.store import Store, pixels_hash
 from jax_inr.experiments.report import Drawing, Json
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture as Image
+from jax_inr.io.text import shown
 
 TEST = "test_psnr_db"
 # arXiv 2006.10739, table 1, as its code printed them: 16 images of 512x512 each.
@@ -210,7 +210,8 @@ def gallery(
     axes = figure.subplots(len(drawn), len(rows) + 1, squeeze=False)
     for line, image in zip(axes, drawn, strict=True):
         plots.show(line[0], image.image)
-        line[0].set_title(shown(Path(image.path).name)[:24], fontsize=8, pad=3)
+        name = shown(Path(image.path).name)[:24]
+        as_written(line[0].set_title(name, fontsize=8, pad=3))
         for panel, row in zip(line[1:], rows, strict=True):
             plots.show(panel, store.prediction(row, image))
             psnr_db = found[row, pixels_hash(image)]

@@ -12,10 +12,11 @@ import numpy as np
 
 from jax_inr.errors import CheckpointError, ImageError
 from jax_inr.experiments.report import Json, keep
-from jax_inr.io import files
-from jax_inr.io.files import from_json, output_errors, shown, write_atomic
+from jax_inr.io.atomic import output_errors, write_atomic
 from jax_inr.io.images import Picture as Image
 from jax_inr.io.images import encode_png, load_image
+from jax_inr.io.reading import read_json
+from jax_inr.io.text import shown
 
 
 def read_images(
@@ -115,9 +116,7 @@ class Store:
         if self._overwrite or not path.exists():
             return None
         try:
-            with files.reading(path) as file:
-                data = file.read(files.MAX_HEADER_BYTES)
-            record = from_json(data)
+            record = read_json(path)
             is_same = record["recipe"] == recipe
             # JSON has infinity as text.
             numbers = {k: float(v) for k, v in record.items() if k.endswith("_db")}

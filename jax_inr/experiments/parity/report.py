@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/parity.md"))
     options = parser.parse_args(argv)
     if importlib.util.find_spec("torch") is None:
-        parser.error('torch is not installed; pip install "jax-inr[torch]"')
+        parser.error('torch is not installed; pip install -e ".[torch]"')
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     words = ["python", "scripts/parity.py", *(sys.argv[1:] if argv is None else argv)]

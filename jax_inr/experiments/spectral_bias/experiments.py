@@ -23,8 +23,8 @@ from jax_inr.experiments.spectral_bias.spectra import (
     waves,
     width,
 )
-from jax_inr.io import files
 from jax_inr.io.images import Picture as Image
+from jax_inr.io.text import to_json
 
 Experiment = Callable[[Form, np.ndarray, int, Tell], Json]
 DIGITS = 6  # of a number that is kept
@@ -66,7 +66,7 @@ def about(form: Form, image: Image, seed: int) -> Json:
     found = {"path": Path(image.path).name, "sha256": image.sha256}
     found |= {"height": height, "width": width, "channels": channels}
     return json.loads(
-        files.to_json({"form": dataclasses.asdict(form), "seed": seed, "image": found})
+        to_json({"form": dataclasses.asdict(form), "seed": seed, "image": found})
     )
 
 

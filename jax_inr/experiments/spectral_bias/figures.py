@@ -10,12 +10,10 @@ from collections.abc import Callable, Sized
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from PIL import Image
 
 from jax_inr.draw.plots import BLUE, RED, show
+from jax_inr.draw.settings import Figure
 from jax_inr.experiments.report import Json
 
 NETWORKS = {
@@ -42,7 +40,7 @@ def heat_maps(networks: Json) -> Figure:
         sides = [steps[0] / ratio, *middles, steps[-1] * steps[-1] / middles[-1]]
         missing = np.clip(np.array(run["missing"]).T, 0.01, 1)
         mesh = axes.pcolormesh(
-            sides, edges, missing, norm=LogNorm(0.01, 1), cmap="cividis_r"
+            sides, edges, missing, norm="log", vmin=0.01, vmax=1, cmap="cividis_r"
         )
         learned = [np.nan if s is None else s for s in run["learned_steps"]]
         centres = np.sqrt(edges[1:] * edges[:-1])
@@ -195,6 +193,8 @@ def ordered(count: int) -> np.ndarray:
 
 def _frequencies(axis: Any, edges: np.ndarray) -> None:
     """A logarithmic axis of frequencies with plain numbers at the powers of two."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     ticks = 2.0 ** np.arange(0, np.log2(edges[-1]) + 0.5)
     axis.set_major_locator(FixedLocator(ticks))

@@ -1,5 +1,6 @@
 """Networks of one shape, trained side by side along a leading axis, and watched."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,18 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_inr import tasks
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import DivergedError
-from jax_inr.networks import Variables
-from jax_inr.training import (
-    QUICK_COMPILE,
-    TrainData,
-    TrainPlan,
-    init_state,
-    make_plan,
-    train_chunk,
-)
+from jax_inr.job import make_job
+from jax_inr.model import Model, Variables
+from jax_inr.optimizers import Rates
+from jax_inr.plan import Numbers, TrainData, TrainPlan
+from jax_inr.training import QUICK_COMPILE, init_state, train_chunk
 
 Tell = Callable[[int, int], None]  # steps done, of how many
 
@@ -29,10 +27,19 @@ ADAM = Config(optimizer="adam", learning_rate=1e-3)
 PLAIN = ADAM.replace(encoding="none")
 
 
-def plan_of(config: Config, shape: Sequence[int]) -> TrainPlan:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """How networks of one shape learn: their model, and what is compiled of it."""
+
+    model: Model
+    train: TrainPlan
+    rates: Rates
+
+
+def plan_of(config: Config, shape: Sequence[int]) -> Plan:
     """How networks of a config learn images (h, w, c)."""
-    height, width, channels = shape
-    return make_plan(config, height, width, channels)
+    job = make_job(tasks.from_config(config, np.zeros(shape, np.float32)), config)
+    return Plan(job.model, job.plan(), job.rates)
 
 
 def doublings(last: int) -> list[int]:
@@ -40,7 +47,7 @@ def doublings(last: int) -> list[int]:
     return sorted({2**k for k in range(last.bit_length())} | {last})
 
 
-def draw(plan: TrainPlan, seed: int, count: int = 1) -> Variables:
+def draw(plan: Plan, seed: int, count: int = 1) -> Variables:
     """Networks side by side, each of its own draw."""
     keys = jax.random.split(jax.random.key(seed), count)
     return jax.jit(jax.vmap(plan.model.init), compiler_options=QUICK_COMPILE)(keys)
@@ -51,13 +58,13 @@ def select(tree: Any, indices: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[jnp.asarray(indices)], tree)
 
 
-def inputs_of(plan: TrainPlan, variables: Variables, coords: np.ndarray) -> Any:
+def inputs_of(plan: Plan, variables: Variables, coords: np.ndarray) -> Any:
     """What each network sees at coordinates (h, w, 2): (k, h*w, f), or the grid."""
     seen = coords.reshape(-1, 2) if plan.model.per_pixel else coords
     return jax.vmap(plan.model.encode, (0, None))(variables, jnp.asarray(seen))
 
 
-def data_of(plan: TrainPlan, variables: Variables, targets: np.ndarray) -> TrainData:
+def data_of(plan: Plan, variables: Variables, targets: np.ndarray) -> TrainData:
     """Inputs and targets of each network; targets (k, h, w, c), or (h, w, c) for all.
 
     Features are always kept: the images are small.
@@ -70,18 +77,21 @@ def data_of(plan: TrainPlan, variables: Variables, targets: np.ndarray) -> Train
 
 
 def side_by_side(
-    plan: TrainPlan, inputs: Any, targets: Any, learning_rate: float | None = None
+    plan: Plan, inputs: Any, targets: Any, learning_rate: float | None = None
 ) -> TrainData:
     """Data of networks: inputs (k, …, f), as many targets, one rate for all.
 
     `learning_rate` left out is the plan's.
     """
     targets = jnp.asarray(targets).reshape(*inputs.shape[:-1], -1)
-    rate = plan.config.learning_rate if learning_rate is None else learning_rate
-    return TrainData(inputs, targets, jnp.full(len(inputs), rate, targets.dtype))
+    rates = plan.rates
+    if learning_rate is not None:
+        rates = rates._replace(learning_rate=learning_rate)
+    numbers = (jnp.full(len(inputs), number, targets.dtype) for number in rates)
+    return TrainData(inputs, None, targets, None, Numbers(Rates(*numbers), ()))
 
 
-def each_network(plan: TrainPlan, function: Callable) -> Callable:
+def each_network(plan: Plan, function: Callable) -> Callable:
     """The function over a leading axis of networks."""
     if plan.model.per_pixel:
         return jax.vmap(function)
@@ -90,7 +100,7 @@ def each_network(plan: TrainPlan, function: Callable) -> Callable:
 
 
 def train(
-    plan: TrainPlan,
+    plan: Plan,
     variables: Variables,
     data: TrainData,
     seed: int,
@@ -110,13 +120,13 @@ def train(
     @jax.jit
     def chunk(state: Any, constants: Any, data: TrainData, key: Any, n: Any) -> Any:
         def network(state: Any, constants: Any, data: TrainData) -> Any:
-            state, losses = train_chunk(plan, state, constants, data, key, n)
+            state, losses = train_chunk(plan.train, state, constants, data, key, n)
             return state, losses[n - 1]
 
         return each_network(plan, network)(state, constants, data)
 
     constants = variables["constants"]
-    state = jax.vmap(functools.partial(init_state, plan))(variables)
+    state = jax.vmap(functools.partial(init_state, plan.train))(variables)
     key, done = jax.random.key(seed), 0
     for step in steps:
         while done < step:
@@ -133,7 +143,7 @@ def train(
 
 
 def train_to(
-    plan: TrainPlan,
+    plan: Plan,
     variables: Variables,
     data: TrainData,
     seed: int,
@@ -145,7 +155,7 @@ def train_to(
     return trained
 
 
-def predictor(plan: TrainPlan, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
+def predictor(plan: Plan, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
     """From networks and their inputs to images (k, *shape); compiled once."""
 
     @jax.jit

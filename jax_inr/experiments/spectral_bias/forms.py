@@ -1,12 +1,12 @@
 """How large the experiments are, and what they refuse."""
 
 import dataclasses
-import itertools
 
-from jax_inr import cost
+from jax_inr import cost, machine
 from jax_inr.analysis.spectra import band_edges
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DeviceError
+from jax_inr.model import make_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +110,7 @@ def kernel_bytes(side: int, config: Config | None = None) -> int:
 
     `config` is that of the network, which has one output; left out, the notebook's.
     """
-    config = config or Config()
-    widths = (config.num_features, *config.hidden_features, 1)
-    num_params = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    num_params = cost.count_params(make_model(config or Config(), side, side, 1))
     return 8 * side**2 * (2 * num_params + 6 * side**2)
 
 
@@ -123,7 +121,7 @@ def check_kernel(side: int, limit_bytes: int | None = None) -> None:
         DeviceError: with the bytes, and what to do.
     """
     needed = kernel_bytes(side)
-    left = cost.available_bytes() if limit_bytes is None else limit_bytes
+    left = machine.available_bytes() if limit_bytes is None else limit_bytes
     if needed > left:
         raise DeviceError(
             f"the NTK on a sub-grid of {side}x{side} pixels needs about "

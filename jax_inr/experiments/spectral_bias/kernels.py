@@ -23,7 +23,7 @@ from jax_inr.experiments.spectral_bias.fits import (
     train_to,
 )
 from jax_inr.experiments.spectral_bias.forms import Form
-from jax_inr.networks import count_params
+from jax_inr.model import count_params
 
 COMPONENTS = 10  # of the residual, whose decay is predicted
 SHOWN = 8  # eigenvectors that are shown
@@ -52,7 +52,7 @@ def kernel(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) 
         exact = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.float64))
         variables, coords, grey = exact(variables), exact(coords), exact(grey)
         network = select(variables, 0)
-        tangent = jax.jit(ntk.empirical_ntk, static_argnums=0)
+        tangent = jax.jit(ntk.empirical_ntk)
         values, vectors = ntk.eigen(tangent(plan.model, network, coords))
         rate = ntk.learning_rate(values, FIRST_SHARE)
         inputs = plan.model.encode(network, coords)

@@ -1,13 +1,12 @@
 """Experiments on what the networks take for granted: place, neighbours, sharing."""
 
-import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_inr import metrics
+from jax_inr import cost, metrics
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.experiments.report import Json
@@ -25,7 +24,7 @@ from jax_inr.experiments.spectral_bias.fits import (
 )
 from jax_inr.experiments.spectral_bias.forms import COLOUR_TOLERANCE, QUICK, Form
 from jax_inr.experiments.spectral_bias.spectra import networks
-from jax_inr.networks import count_params
+from jax_inr.model import count_params, make_model
 
 # The narrow CNN in both forms: what is measured here follows from its shape.
 CNN = networks(QUICK)["cnn-adam"][0]
@@ -130,13 +129,13 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
 
     seen, unseen = part(0), part(1)
     trained = train_to(plan, variables, seen, seed, form.crop_steps, tell)
-    predict = predictor(plan, seen.targets.shape[1:])
+    predict = predictor(plan, seen.values.shape[1:])
 
     def psnr_db(data: Any) -> list[float]:
         found = predict(trained, data.inputs)
         pairs = zip(
             np.split(found, len(SIGMAS)),
-            np.split(np.array(data.targets), len(SIGMAS)),
+            np.split(np.array(data.values), len(SIGMAS)),
             strict=True,
         )
         return [float(metrics.psnr(*pair)) for pair in pairs]
@@ -157,8 +156,8 @@ def _widths(config: Config, count: int, channels: int) -> tuple[int, int]:
     """Widths (w, 2 w) of `count` networks with the parameters of one of (128, 256)."""
 
     def num_params(w: int) -> int:
-        widths = (config.num_features, w, 2 * w, channels)
-        return sum((a + 1) * b for a, b in itertools.pairwise(widths))
+        sized = config.replace(hidden_features=(w, 2 * w))
+        return cost.count_params(make_model(sized, 1, 1, channels))
 
     most = num_params(config.hidden_features[0])
     w = min(range(1, 129), key=lambda w: abs(count * num_params(w) - most))

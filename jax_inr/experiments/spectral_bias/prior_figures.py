@@ -4,10 +4,9 @@ The kernel's eigenvalues and eigenvectors; place, neighbours and sharing.
 """
 
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from jax_inr.draw.plots import BLUE
+from jax_inr.draw.settings import Figure
 from jax_inr.experiments.report import Json
 from jax_inr.experiments.spectral_bias.figures import ENCODINGS, NETWORKS, ordered
 
@@ -101,7 +100,7 @@ def locality(measured: Json) -> Figure:
         axes.set_title(title, fontsize=10)
         if name in measured:
             image = np.clip(measured[name][key], 1e-6, 1)
-            drawn = axes.imshow(image, norm=LogNorm(1e-6, 1), cmap="cividis")
+            drawn = axes.imshow(image, norm="log", vmin=1e-6, vmax=1, cmap="cividis")
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=panels.tolist(), shrink=0.85)
         bar.set_label("difference of colours (1 is white)")

@@ -26,7 +26,7 @@ from jax_inr.experiments.spectral_bias.fits import (
 )
 from jax_inr.experiments.spectral_bias.forms import Form
 from jax_inr.io.images import encode_png
-from jax_inr.networks import count_params
+from jax_inr.model import count_params
 from jax_inr.presets import preset
 from jax_inr.rendering import render
 

@@ -1,18 +1,14 @@
-"""io.files: a file is whole or absent, and a wrong one is an error, never data."""
+"""io.tensorfile: what is written is what is read; a wrong file is never data."""
 
-import errno
 import hashlib
 import io
 import json
 import os
 import pickle
-import random
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -24,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_inr.config import Config
-from jax_inr.errors import CheckpointError, OutputError
-from jax_inr.io import files
-from jax_inr.io.files import load_tensors, save_tensors, write_atomic
+from jax_inr.errors import CheckpointError, DeviceError, OutputError
+from jax_inr.io import tensorfile
+from jax_inr.io.tensorfile import load_tensors, save_tensors
+from jax_inr.io.text import shown
 
 ROOT = Path(__file__).parents[2]
 TENSORS = {
@@ -73,7 +70,7 @@ def refusal(path, data=None, kind="field"):
     with pytest.raises(CheckpointError) as caught:
         load_tensors(path, kind)
     message = str(caught.value)
-    assert files.shown(path) in message
+    assert shown(path) in message
     assert message.isprintable() and len(message) < 1000
     return message
 
@@ -128,12 +125,12 @@ def test_same_arguments_give_the_same_bytes(tmp_path, good):
     save_tensors(tmp_path / "b", "field", dict(reversed(TENSORS.items())), HEADER)
     assert (tmp_path / "b").read_bytes() == good
     code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from test_files import *;"
+        "import sys; sys.path.insert(0, sys.argv[2]); from test_tensorfile import *;"
         "save_tensors(sys.argv[1], 'field', TENSORS, HEADER)"
     )
     for seed in ("1", "2"):
         process = child(
-            code, tmp_path / "c", ROOT / "tests", env={"PYTHONHASHSEED": seed}
+            code, tmp_path / "c", ROOT / "tests" / "io", env={"PYTHONHASHSEED": seed}
         )
         assert process.communicate() and process.returncode == 0
         assert (tmp_path / "c").read_bytes() == good
@@ -481,214 +478,80 @@ def test_dtypes_outside_the_format_are_not_written(tmp_path, dtype):
 def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(OutputError):
         save_tensors(tmp_path / "a", "field", TENSORS, {"long": "x" * 2**20})
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(tensorfile, "MAX_FILE_BYTES", 100)
     with pytest.raises(OutputError):
         save_tensors(tmp_path / "a", "field", TENSORS, {})
     assert not list(tmp_path.iterdir())
 
 
-# Atomic writing.
-
-
-def test_write_replaces_the_whole_content(tmp_path):
-    for data in (b"a long content", b"", b"short"):
-        write_atomic(tmp_path / "a", data)
-        assert (tmp_path / "a").read_bytes() == data
-        assert os.listdir(tmp_path) == ["a"]
-
-
-def test_written_file_has_the_mode_of_any_new_file(tmp_path):
-    write_atomic(tmp_path / "a", b"")
-    (tmp_path / "b").write_bytes(b"")
-    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
-
-
-@pytest.mark.parametrize("name", ["x" * 255, "-leading", "two words", "ü", "a\nb"])
-def test_any_name_that_the_file_system_takes_is_written(tmp_path, name):
-    write_atomic(tmp_path / name, b"data")
-    assert os.listdir(tmp_path) == [name]
-
-
-def test_content_reaches_the_disk_before_its_name_and_the_name_last(
-    tmp_path, monkeypatch
-):
-    calls = []
-    fsync, replace = os.fsync, os.replace
-
-    def note_sync(descriptor):
-        calls.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
-        fsync(descriptor)
-
-    def note_replace(source, target):
-        assert Path(source).read_bytes() == b"data"
-        calls.append("replace")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(os, "replace", note_replace)
-    write_atomic(tmp_path / "a", b"data")
-    assert calls[0].startswith("sync .jax_inr-")
-    assert calls[1:] == ["replace", f"sync {tmp_path.name}"]
-
-
-@pytest.mark.parametrize("function", ["fsync", "replace"])
-@pytest.mark.parametrize(
-    "error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()]
-)
-def test_failure_leaves_the_old_content_and_nothing_else(
-    tmp_path, monkeypatch, function, error
-):
-    write_atomic(tmp_path / "a", b"old")
-
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(os, function, fail)
-    expected = (
-        KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError
-    )
-    with pytest.raises(expected):
-        write_atomic(tmp_path / "a", b"new")
-    assert os.listdir(tmp_path) == ["a"]
-    assert (tmp_path / "a").read_bytes() == b"old"
-
-
-def test_place_that_cannot_be_written_is_an_output_error(tmp_path):
-    (tmp_path / "file").write_bytes(b"x")
-    os.mkfifo(tmp_path / "fifo")
-    for path, reason in [
-        (tmp_path / "missing" / "a", "No such file"),
-        (tmp_path / "file" / "a", "Not a directory"),
-        (tmp_path, "no file"),
-        (tmp_path / "fifo", "no file"),
-        (tmp_path / ("n" * 300), "too long"),
-        (Path("/sys/a"), ""),
-    ]:
-        with pytest.raises(OutputError) as caught:
-            write_atomic(path, b"data")
-        assert str(path) in str(caught.value) and reason in str(caught.value)
-        assert caught.value.exit_code == 6 and "\n" not in str(caught.value)
-    assert (tmp_path / "fifo").is_fifo()
-    assert sorted(os.listdir(tmp_path)) == ["fifo", "file"]
-
-
-FULL_DISK = """
-import resource, sys
-from jax_inr.errors import OutputError
-from jax_inr.io.files import write_atomic
-write_atomic(sys.argv[1], b"old")
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    write_atomic(sys.argv[1], bytes(20_000))
-except OutputError as error:
-    print(error, error.hint, sep="\\n")
-    sys.exit(error.exit_code)
-"""
-
-
-def test_full_disk_leaves_the_old_content_and_says_so(tmp_path):
-    process = child(FULL_DISK, tmp_path / "a")
-    output, _ = process.communicate()
-    assert process.returncode == 6
-    assert str(tmp_path / "a") in output and "File too large" in output
-    assert "free some space" in output
-    assert os.listdir(tmp_path) == ["a"]
-    assert (tmp_path / "a").read_bytes() == b"old"
-
-
-ENDLESS_SAVES = """
-import sys, numpy as np
-from jax_inr.io.files import save_tensors
-n = 0
-while True:
-    tensors = {"x": np.full(50_000, n, np.float32)}
-    save_tensors(sys.argv[1], "field", tensors, {"n": n})
-    n += 1
-    if n == 1:
-        print("saved", flush=True)
-"""
-
-
-def test_process_killed_while_saving_leaves_a_whole_file(tmp_path):
-    path = tmp_path / "a"
-    generator = random.Random(0)
-    for _ in range(8):
-        process = child(ENDLESS_SAVES, path)
-        assert process.stdout and process.stdout.readline() == "saved\n"
-        time.sleep(generator.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        tensors, header = load_tensors(path, "field")
-        np.testing.assert_array_equal(tensors["x"], np.full(50_000, header["n"]))
-        strays = set(os.listdir(tmp_path)) - {"a"}
-        assert strays == {temp.name for temp in tmp_path.glob(files.TEMP_PATTERN)}
-
-
-# JSON.
-
-
-def test_json_is_valid_whatever_the_numbers():
-    value = {
-        "inf": np.inf,
-        "nested": [{"nan": float("nan")}, (-np.inf, np.float32("nan"))],
-        "numpy": [np.float32(0.5), np.int64(3), np.bool_(True), np.arange(2)],
-        "path": os.fsdecode(b"caf\xe9 \xc3\xa9"),
-        "plain": [1, 2.5, None, False, "ü"],
-    }
-    text = files.to_json(value)
-
-    def refuse(constant):
-        raise AssertionError(constant)
-
-    assert json.loads(text.encode(), parse_constant=refuse) == {
-        "inf": "inf",
-        "nested": [{"nan": "nan"}, ["-inf", "nan"]],
-        "numpy": [0.5, 3, True, [0, 1]],
-        "path": "caf\\udce9 é",
-        "plain": [1, 2.5, None, False, "ü"],
-    }
-    assert list(json.loads(text)) == list(value)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        *(b"NaN", b"[Infinity]", b'{"a": -Infinity}', b'{"a": 1, "a": 1}'),
-        *(b"", b"\xff", b"\xef\xbb\xbf1", "1".encode("utf-16"), b"1 2", b"'a'"),
-        b"[" * 10**5,
-    ],
-)
-def test_what_is_not_json_is_a_value_error(data):
-    with pytest.raises(ValueError):
-        files.from_json(data)
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-
-
-@settings(deadline=None)
-@given(JSON_VALUES)
-def test_json_comes_back(value):
-    def with_names(value):
-        if isinstance(value, float) and np.isinf(value):
-            return str(value)
-        if isinstance(value, list):
-            return [with_names(item) for item in value]
-        if isinstance(value, dict):
-            return {key: with_names(item) for key, item in value.items()}
-        return value
-
-    assert files.from_json(files.to_json(value).encode()) == with_names(value)
-
-
 def test_files_and_runs_need_neither_framework():
     code = (
-        "import sys, jax_inr.files, jax_inr.runs;"
+        "import sys, jax_inr.io.tensorfile, jax_inr.io.runs;"
         "sys.exit(bool({'jax', 'jaxlib', 'flax', 'torch'} & set(sys.modules)))"
     )
     process = child(code)
     assert process.communicate() and process.returncode == 0
+
+
+# Reads are bounded by what the file is.
+
+
+@pytest.fixture
+def traced():
+    """The most memory that Python and numpy took since the test began."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def test_sparse_file_whose_header_claims_little_is_not_read(tmp_path, traced):
+    path = tmp_path / "sparse"
+    path.write_bytes(seal(PAIR, BODY))
+    os.truncate(path, 4_190_000_000)
+    assert "4190000000 bytes" in refusal(path)
+    assert traced() < 2e6
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_data_that_no_use_is_known_for_are_not_read(tmp_path, traced, sealed):
+    """Also where the file is all that its own header says."""
+    count = 2**28
+    tensor = {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}
+    start = seal({"x": tensor}, hashed=False)
+    digest = hashlib.sha256(start)
+    for _ in range(256):
+        digest.update(bytes(2**20))
+    if sealed:
+        start = start.replace(b"0" * 64, digest.hexdigest().encode(), 1)
+    path = tmp_path / "sparse"
+    path.write_bytes(start)
+    os.truncate(path, len(start) + count)
+
+    def check(layout, header):
+        assert {name: (a.dtype, a.shape) for name, a in layout.items()} == {
+            "x": (np.uint8, (count,))
+        }
+        raise CheckpointError(f"{path}: no such tensor")
+
+    with pytest.raises(CheckpointError, match="no such" if sealed else "sha256"):
+        load_tensors(path, "field", check=check)
+    assert traced() < 4e6
+
+
+def test_file_larger_than_the_memory_left_is_refused(tmp_path, monkeypatch, good):
+    (tmp_path / "a").write_bytes(good)
+    monkeypatch.setattr(tensorfile, "available_bytes", lambda: 2 * len(good) - 1)
+    with pytest.raises(DeviceError, match="the machine has"):
+        load_tensors(tmp_path / "a", "field")
+    monkeypatch.setattr(tensorfile, "available_bytes", lambda: 2 * len(good))
+    load_tensors(tmp_path / "a", "field")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m\n", "x" * 10**5])
+def test_names_of_tensors_are_shown_as_text(tmp_path, name):
+    """`refusal` looks at the message."""
+    body = np.array([np.nan], np.float32).tobytes()
+    message = refusal(tmp_path / "a", seal({name: f32(0, 4)}, body))
+    assert "not finite" in message
+    refusal(tmp_path / "a", seal({name: {**f32(0, 4), "dtype": name}}, body))
+    refusal(tmp_path / "a", seal({}, about={"kind": name}))

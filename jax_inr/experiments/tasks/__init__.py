@@ -1,0 +1,1 @@
+"""Restoration judged beside the classical methods."""

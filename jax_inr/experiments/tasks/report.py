@@ -1,0 +1,174 @@
+"""docs/tasks.md: tables and figures from the kept numbers alone."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jax_inr.draw import plots
+from jax_inr.experiments.tasks.problems import KINDS
+from jax_inr.io.atomic import write_atomic
+from jax_inr.io.images import load_image
+from jax_inr.io.text import from_json
+
+Json = dict[str, Any]
+OURS = ("field", "ensemble")
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    """Mean difference of pairs, and its 95 % interval by Student's t.
+
+    The interval is infinite for a single pair.
+    """
+    # Imported late: scipy takes time.
+    from scipy.stats import ttest_rel
+
+    differences = np.subtract(first, second)
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return mean, -math.inf, math.inf
+    if not differences.std():
+        return mean, mean, mean
+    interval = ttest_rel(first, second).confidence_interval(0.95)
+    return mean, float(interval.low), float(interval.high)
+
+
+def psnrs(row: Json) -> dict[str, float]:
+    """PSNR by image."""
+    return {r["image"]: float(r["psnr_db"]) for r in row["records"]}
+
+
+def markdown(summary: Json, about: Json) -> str:
+    """The section of a kind of problem."""
+    kind, rows = summary["kind"], summary["rows"]
+    lines = [f"## {kind}", "", f"{KINDS[kind].capitalize()}. `{about['command']}`", ""]
+    lines += [
+        f"Tuned on {', '.join(summary['tuned_on'])}; "
+        f"judged on {', '.join(summary['judged_on'])}. {about['machine']}.",
+        "",
+    ]
+    has_oracle = any("oracle_psnr_db" in r for m in rows.values() for r in m["records"])
+    head = ["", "parameter", "PSNR dB", "SSIM", "seconds"]
+    head += ["oracle PSNR dB"] if has_oracle else []
+    body = []
+    for name, row in rows.items():
+        records = row["records"]
+        cells = [name, "" if row["parameter"] == "None" else f"`{row['parameter']}`"]
+        cells += [
+            number([float(r["psnr_db"]) for r in records], 2),
+            number([r["ssim"] for r in records], 4),
+            number([r["seconds"] for r in records], 2),
+        ]
+        if has_oracle:
+            oracle = [r.get("oracle_psnr_db", math.nan) for r in records]
+            cells.append(number(oracle, 2))
+        body.append(cells)
+    lines += [*table(head, body), ""]
+    pairs = difference_rows(rows)
+    if pairs:
+        lines += ["Image by image, with the 95 % interval of the mean difference:", ""]
+        lines += [*table(["", "dB", "interval", "wins"], pairs), ""]
+    lines += [
+        "PSNR of each image:",
+        "",
+        *table(
+            ["", *summary["judged_on"]],
+            [
+                [name, *(number([v], 2) for v in psnrs(row).values())]
+                for name, row in rows.items()
+            ],
+        ),
+        "",
+        f"![{kind}: {summary['judged_on'][0]}](images/tasks-{kind}.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def number(values: Sequence[float], digits: int) -> str:
+    """The mean of values; a dash where there is none."""
+    mean = float(np.mean(values))
+    return "–" if math.isnan(mean) else f"{mean:.{digits}f}"
+
+
+def difference_rows(rows: Json) -> list[list[str]]:
+    """Our rows against each other one; without them the best against the rest."""
+    ours = [name for name in rows if name in OURS]
+    if not ours:
+        ours = [max(rows, key=lambda name: np.mean(list(psnrs(rows[name]).values())))]
+    lines = []
+    for first in ours:
+        for second in rows:
+            if second == first or (second in OURS and first == OURS[0]):
+                continue
+            a, b = psnrs(rows[first]), psnrs(rows[second])
+            both = [image for image in a if image in b]
+            left, right = [a[i] for i in both], [b[i] for i in both]
+            if not np.isfinite([*left, *right]).all():
+                continue
+            mean, low, high = paired(left, right)
+            interval = "–" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
+            wins = sum(x > y for x, y in zip(left, right, strict=True))
+            cells = [f"{first} - {second}", f"{mean:+.2f}", interval]
+            lines.append([*cells, f"{wins} of {len(both)}"])
+    return lines
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, numbers flush right."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+
+
+def gallery(summary: Json, images: Path) -> Any:
+    """The first judged image: measured, restored by every row, the truth."""
+    from matplotlib.figure import Figure
+
+    kind = summary["kind"]
+    names = ["measured", *summary["rows"], "truth"]
+    paths = [images / f"tasks-{kind}-{name}.png" for name in names]
+    found = [(n, p) for n, p in zip(names, paths, strict=True) if p.exists()]
+    figure = Figure(figsize=(2.6 * len(found), 2.9))
+    figure.subplots_adjust(0.005, 0.005, 0.995, 0.9, 0.03)
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    for panel, (name, path) in zip(axes, found, strict=True):
+        plots.show(panel, load_image(path).image)
+        row = summary["rows"].get(name)
+        title = name if row is None else f"{name} {row['records'][0]['psnr_db']:.2f}"
+        panel.set_title(title, fontsize=9, pad=3)
+    return figure
+
+
+def write(out: Path) -> Path:
+    """OUT/tasks.md and its figures from every OUT/tasks-KIND.json; its path."""
+    lines = ["# Restoration", "", HEADING, ""]
+    for kind in KINDS:
+        path = out / f"tasks-{kind}.json"
+        if not path.exists():
+            continue
+        kept = from_json(path.read_bytes())
+        if "summary" not in kept:
+            continue
+        summary = kept["summary"]
+        for row in summary["rows"].values():
+            for record in row["records"]:
+                record["psnr_db"] = float(record["psnr_db"])
+        lines.append(markdown(summary, kept["about"]))
+        figure = gallery(summary, out / "images")
+        write_atomic(out / "images" / f"tasks-{kind}.png", plots.png(figure))
+    target = out / "tasks.md"
+    write_atomic(target, "\n".join(lines).encode())
+    return target
+
+
+HEADING = (
+    "What is measured of each image follows a seed. The images take turns in the order "
+    "of their names: the first tunes, the second is judged. Each method's parameter is "
+    "the one of the best mean PSNR on the images to tune by. No method sees the truth; "
+    "*oracle* is the best that stopping by the truth would have given. PSNR and SSIM "
+    "are means over the judged images, of colours clipped to [0, 1]; of tomography, "
+    "over the circle that the rays cover; of gradients and Laplacians, up to the "
+    "constant that they leave open."
+)

@@ -1,0 +1,180 @@
+"""A lane: a fit of the host loop, with its rules, its position and its recorder.
+
+Framework-free.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jax_inr.metrics import psnr_from_mse
+
+# With a target, the loop looks at most this part of the steps apart.
+TARGET_EVALUATIONS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """When a fit is evaluated and when it stops; none of it changes a step.
+
+    losses_evaluate: the loss of a step is the evaluation of the parameters before it,
+    because it is of all measurements and needs no clipping. patience_steps: the fit
+    ends where for so many steps no evaluation was better than the best.
+    """
+
+    steps: int
+    eval_every: int
+    target_psnr: float | None = None
+    max_seconds: float | None = None
+    losses_evaluate: bool = False
+    patience_steps: int | None = None
+
+    def is_due(self, step: int) -> bool:
+        """Whether an evaluation falls after this many steps."""
+        return step > 0 and (step - 1) % self.eval_every == 0
+
+    def next_due(self, step: int) -> int:
+        """The first evaluation, or look at the target, after more than `step` steps."""
+        due = 1 + -(-step // self.eval_every) * self.eval_every
+        if self.target_psnr is None:
+            return due
+        every = max(min(self.eval_every, self.steps // TARGET_EVALUATIONS), 1)
+        return min(due, (step // every + 1) * every)
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a fit is, beside the trainer's state; a checkpoint's header keeps it."""
+
+    step: int = 0
+    seconds: float = 0.0  # of fitting, over all sessions of the run
+    loss: float = 0.0  # of the last step
+    last_row: int = 0  # step of the newest evaluation in the log; 0 for none
+    num_rows: int = 0  # evaluations so far
+    mse_sum: float = 0.0  # of their squared errors, for the pooled PSNR
+    last_mse: float = 0.0  # squared error of the newest of them
+    first_mse: float = 0.0  # squared error before the first step
+    best_step: int = 0  # of the best evaluation; 0 for none
+    best_mse: float = 0.0  # squared error of it
+
+
+class Progress(NamedTuple):
+    """What a progress display is told after each chunk: the mean over the fits."""
+
+    step: int
+    steps: int
+    seconds: float
+    loss: float
+    psnr_db: float  # of the latest evaluation; NaN before the first
+    steps_per_second: float
+    evaluated_step: int = 0  # of the latest evaluation
+    loss_psnr_db: float = math.nan  # of the running loss, where it is a squared error
+
+
+class Recorder:
+    """What the loop tells of a fit; this one forgets everything."""
+
+    def next_frame(self, step: int) -> float:
+        """The first step of the film after `step`; infinity where none is made."""
+        return math.inf
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Take an evaluation."""
+
+    def frame(self, step: int, prediction: np.ndarray) -> None:
+        """Take the prediction (h, w, c) at a step of the film."""
+
+    def save(self, position: Position, state: dict[str, np.ndarray]) -> None:
+        """Take what resuming needs."""
+
+
+@dataclasses.dataclass
+class Lane:
+    """A fit of the loop: its rules, its position, and what became of it."""
+
+    rules: Rules
+    recorder: Recorder = dataclasses.field(default_factory=Recorder)
+    position: Position = dataclasses.field(default_factory=Position)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    # "steps", "target_psnr", "max_seconds", "diverged" or a signal's name.
+    stopped: str = ""
+    # Of a divergence: the step and its learning rate.
+    diverged: tuple[int, float] | None = None
+    # What went wrong in the recorder or an evaluation: the end of this fit alone.
+    error: Exception | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal ended the fit: it is to be resumed, not finished."""
+        return self.stopped.startswith("SIG")
+
+    @property
+    def psnr_db(self) -> float:
+        """PSNR of the newest evaluation; NaN before the first."""
+        at = self.position
+        return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
+
+    def record(self, step: int, mse: float, loss: float) -> None:
+        """Add the evaluation of the parameters after `step` steps."""
+        at = self.position
+        at.last_row = step
+        at.num_rows += 1
+        at.mse_sum += mse
+        at.last_mse = mse
+        if not at.best_step or mse < at.best_mse:
+            at.best_step, at.best_mse = step, mse
+        row = {
+            "step": step,
+            "seconds": round(at.seconds, 6),
+            "loss": loss,
+            "psnr_db": self.psnr_db,
+            "pooled_psnr_db": float(psnr_from_mse(at.mse_sum / at.num_rows)),
+        }
+        self.rows.append(row)
+        self.recorder.row(row)
+
+    def why_stop(self) -> str:
+        """What ends the fit here, or nothing; the same for a resumed fit."""
+        at, target = self.position, self.rules.target_psnr
+        # Of the parameters as they are: an older evaluation does not count.
+        if target is not None and at.last_row == at.step and self.psnr_db >= target:
+            return "target_psnr"
+        if at.step >= self.rules.steps:
+            return "steps"
+        patience = self.rules.patience_steps
+        if patience is not None and at.last_row - at.best_step >= patience:
+            return "patience"
+        limit = self.rules.max_seconds
+        if limit is not None and at.seconds >= limit:
+            return "max_seconds"
+        return ""
+
+    @property
+    def worse(self) -> str:
+        """What to tell of a fit that ended worse than it began; else nothing."""
+        at = self.position
+        if not at.last_mse > at.first_mse:
+            return ""
+        return (
+            f"the fit is worse than at the start: squared error {at.last_mse:.3g}, "
+            f"{at.first_mse:.3g} untrained; a smaller learning rate may help"
+        )
+
+
+class failing:
+    """What goes wrong inside is the failure of this lane or run, and of no other."""
+
+    def __init__(self, fit: Any) -> None:
+        self._fit = fit
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._fit.error = error
+        if isinstance(self._fit, Lane):
+            self._fit.stopped = "failed"
+        return True

@@ -1,0 +1,193 @@
+"""A run: a fit on its way from what was given to what comes out."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jax_inr import cost
+from jax_inr.config import Config
+from jax_inr.errors import ConfigError
+from jax_inr.inputs import as_image
+from jax_inr.io.images import Picture
+from jax_inr.io.runs import RunFolder
+from jax_inr.lanes import Rules
+from jax_inr.recording import PARTS, Found, Identity, hash_arrays
+from jax_inr.results import Fit
+
+if TYPE_CHECKING:
+    from jax_inr.job import Job
+
+MOST_AT_ONCE = 64  # fits of one program
+
+
+@dataclasses.dataclass
+class Run:
+    """A fit: what it is made of, where it is written, and what became of it."""
+
+    name: str
+    image: Picture | None
+    shape: tuple[int, int, int]
+    identity: Identity
+    rules: Rules
+    job: "Job | None" = None  # of the JAX back end
+    out: Path | None = None
+    folder: RunFolder | None = None
+    found: Found | None = None  # where the run goes on
+    fit: Fit | None = None
+    error: Exception | None = None
+
+    @property
+    def config(self) -> Config:
+        """The config of the fit."""
+        return self.identity.config
+
+    @property
+    def backend(self) -> str:
+        """Who computes."""
+        return self.identity.backend
+
+    def kept(self) -> Fit:
+        """The fit as far as it got; raises what went wrong where there is none."""
+        if self.fit is None:
+            assert self.error is not None
+            raise self.error
+        return self.fit
+
+    def result(self) -> Fit:
+        """The fit; raises what went wrong."""
+        if self.error is not None:
+            raise self.error
+        return self.kept()
+
+
+def make_run(
+    image: Any,
+    config: Config,
+    *,
+    encoding: Any = None,
+    network: Any = None,
+    optimizer: Any = None,
+    loss: Any = None,
+    backend: str = "jax",
+    out: Any = None,
+    name: str = "",
+) -> Run:
+    """Resolve what was given to a run.
+
+    Raises:
+        ConfigError, ImageError: as their names say.
+    """
+    given = {"encoding": encoding, "network": network, "optimizer": optimizer}
+    given["loss"] = loss
+    is_task = (
+        hasattr(image, "values")
+        and hasattr(image, "items")
+        and not (isinstance(image, dict))
+    )
+    given["task"] = image if is_task else None
+    given = {part: thing for part, thing in given.items() if thing is not None}
+    out = None if out is None else Path(out).expanduser()
+    if backend == "torch":
+        if given:
+            raise ConfigError(
+                f"the torch back end fits the notebook's networks, not your {[*given]}",
+                "leave them out, or use the jax back end",
+            )
+        picture = as_image(image)
+        identity = Identity(hash_arrays(picture.image), config, backend)
+        whole = _is_whole(config.batch_size, picture.image[..., 0].size)
+        rules = _rules(config, whole)
+        shape = picture.image.shape
+        return Run(name, picture, shape, identity, rules, out=out)  # pyright: ignore
+    if backend != "jax":
+        raise ConfigError(f"unknown back end {backend!r}", "use jax or torch")
+    return _make_jax_run(image, config, given, out, name)
+
+
+def _make_jax_run(
+    image: Any, config: Config, given: dict[str, Any], out: Path | None, name: str
+) -> Run:
+    # Imported late: the torch back end does without JAX.
+    from jax_inr import tasks
+    from jax_inr.adapters import describe
+    from jax_inr.job import make_job
+
+    if "task" in given:
+        task, picture = image, None
+        if given.get("loss") is not None:
+            task = task.replace(loss=given["loss"])
+        if task.image is not None:
+            picture = as_image(task.image)
+        apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
+        arrays = _leaves((task.items, task.values, task.weights, apart))
+        digest = hash_arrays(*arrays)
+    else:
+        picture = as_image(image)
+        task = tasks.from_config(config, picture.image, given.get("loss"))
+        digest = hash_arrays(picture.image)
+    job = make_job(
+        task,
+        config,
+        encoding=given.get("encoding"),
+        network=given.get("network"),
+        optimizer=given.get("optimizer"),
+    )
+    parts = tuple(
+        (part, describe(given[part] if part != "task" else tasks.described(task)))
+        for part in sorted(PARTS)
+        if part in given
+    )
+    whole = _is_whole(config.batch_size, len(task.values))
+    is_mse = task.loss is tasks.squared and task.weights is None and not task.penalties
+    evaluates = whole and is_mse and task.pixels is not None and job.model.is_bounded
+    identity = Identity(digest, config, "jax", parts)
+    rules = _rules(config, evaluates and task.held_out is None)
+    if task.held_out is not None:
+        rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
+    return Run(name, picture, task.shape, identity, rules, job, out)
+
+
+def _leaves(tree: Any) -> list[np.ndarray]:
+    import jax
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _is_whole(batch_size: int | None, count: int) -> bool:
+    return not batch_size or batch_size >= count
+
+
+def _rules(config: Config, losses_evaluate: bool) -> Rules:
+    # A target is checked against the very parameters that are kept.
+    return Rules(
+        config.steps,
+        config.eval_every,
+        config.target_psnr,
+        config.max_seconds,
+        losses_evaluate and config.target_psnr is None,
+    )
+
+
+def grouped(
+    runs: Iterable[Run], max_memory_bytes: int | None = None
+) -> Iterator[list[Run]]:
+    """Runs that can share a program, no more of them at once than memory holds.
+
+    Runs that are done already count too, so that a second call makes the same groups
+    and the same programs, and what goes on is bit for bit the same.
+    """
+    alike: dict[Any, list[Run]] = {}
+    for run in runs:
+        assert run.job is not None
+        alike.setdefault((run.job.alike, run.job.precision), []).append(run)
+    for several in alike.values():
+        job = several[0].job
+        assert job is not None
+        left = cost.memory_left(max_memory_bytes)
+        most = left // (2 * max(cost.job_bytes(job), 1))
+        most = min(max(most, 1), MOST_AT_ONCE)
+        for start in range(0, len(several), most):
+            yield several[start : start + most]

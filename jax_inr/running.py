@@ -1,0 +1,277 @@
+"""Carry out runs: one group of fits, of one program, at a time."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jax_inr import cost
+from jax_inr.errors import (
+    CheckpointError,
+    DivergedError,
+    Interrupted,
+    JaxInrError,
+    OutputError,
+)
+from jax_inr.io import summaries
+from jax_inr.io.reading import refuse_link
+from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
+from jax_inr.lanes import Lane, Progress, Recorder, failing
+from jax_inr.loop import Trainer
+from jax_inr.loop import run as run_loop
+from jax_inr.recording import (
+    RunRecorder,
+    find,
+    finished,
+    refuse_other,
+)
+from jax_inr.results import Fit
+from jax_inr.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How fits are carried out; none of it changes a number. See `fitting.fit`."""
+
+    device: str = "auto"
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_notice: Callable[[str], None] = lambda text: None
+    save_every_seconds: float = 30.0
+    film: bool = False
+    max_memory_bytes: int | None = None
+    stop: Callable[[], str] = lambda: ""
+    on_done: Callable[[str, Fit], None] = lambda name, fit: None
+
+
+def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
+    """Fit the runs of one program; their results and errors are written into them.
+
+    Raises:
+        Interrupted: a signal came; what there is of the fits is in the runs.
+    """
+    start = time.perf_counter()
+    with contextlib.ExitStack() as folders:
+        for run in runs:
+            with failing(run):
+                _open(run, folders, overwrite)
+                if run.fit is not None:
+                    options.on_done(run.name, run.fit)
+        todo = [run for run in runs if run.fit is None and run.error is None]
+        if not todo:
+            return
+        try:
+            with cost.memory_errors():
+                _fit(runs, todo, options, start)
+        except JaxInrError as error:
+            for run in todo:
+                if run.fit is None and run.error is None:
+                    run.error = error
+
+
+def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
+    """Lock the run's folder; find out whether the run begins, goes on or is done."""
+    if run.out is None:
+        return
+    # Of the folders below that of all runs, none is a link.
+    for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
+        refuse_link(each, OutputError)
+    folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
+    if folder.is_empty() or overwrite:
+        run.folder = folder
+        return
+    there = finished(folder)
+    if there is not None:
+        if difference := there.difference(run.identity):
+            raise refuse_other(folder, difference)
+        done = folder.read_summary().get("steps")
+        if there.config.steps == run.config.steps or done == run.config.steps:
+            model = run.job.model if run.job else None
+            run.fit = Fit.load(folder, model)
+            return
+    if not folder.holds_a_run():
+        raise folder.not_empty()
+    found = find(folder)
+    if difference := found.identity.difference(run.identity):
+        raise refuse_other(folder, difference)
+    run.folder, run.found = folder, found
+
+
+def _fit(
+    runs: Sequence[Run], todo: Sequence[Run], options: Options, start: float
+) -> None:
+    first = todo[0]
+    if first.job is not None:
+        cost.check(
+            sum(cost.job_bytes(run.job) for run in todo if run.job),
+            options.max_memory_bytes,
+        )
+    trainer = _make_trainer(runs, options)
+    lanes = []
+    for index, run in enumerate(runs):
+        recorder = Recorder()
+        if run in todo:
+            with failing(run):
+                _load(trainer, index, run)
+                notices = list(run.folder.notices) if run.folder else []
+                for notice in notices + (run.found.notices if run.found else []):
+                    options.on_notice(_named(run, notice))
+                # Nothing is written before the device and the state are known.
+                if run.folder is not None:
+                    films = options.film or bool(run.folder.list_frames())
+                    if run.found is None:
+                        films = options.film
+                    recorder = RunRecorder(run.folder, run.identity, run.image, films)
+                    recorder.begin(run.found)
+        lane = Lane(run.rules, recorder)
+        if run not in todo or run.error is not None:
+            lane.stopped = "done"
+        elif run.found is not None:
+            lane.position = run.found.position
+        lanes.append(lane)
+    trainer.compile()
+    cost.check_compiled(trainer, options.max_memory_bytes)
+    compile_seconds = time.perf_counter() - start
+    run_loop(
+        trainer,
+        lanes,
+        stop=options.stop,
+        on_progress=options.on_progress,
+        save_every_seconds=options.save_every_seconds,
+    )
+    for index, (run, lane) in enumerate(zip(runs, lanes, strict=True)):
+        if lane.stopped == "done":
+            continue
+        with failing(run):
+            _finish(trainer, index, run, lane, options, compile_seconds, start)
+    signals = [lane.stopped for lane in lanes if lane.is_interrupted]
+    # Also a signal that came too late to end the loop: the caller has to know.
+    if name := (signals[0] if signals else options.stop()):
+        raise _interrupted(name, runs, lanes)
+
+
+def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:
+    """The trainer of a back end, on a device."""
+    first = runs[0]
+    if first.backend == "torch":
+        from jax_inr.torch_lane import make_trainer
+
+        assert first.image is not None
+        target = first.image.image * np.float32(255 / first.config.rgb_max)
+        return make_trainer(first.config, target, options.device)
+    from jax_inr.trainer import JaxTrainer
+
+    jobs = [run.job for run in runs if run.job is not None]
+    return JaxTrainer(jobs, options.device)
+
+
+def _load(trainer: Trainer, index: int, run: Run) -> None:
+    """Have the trainer take up the state of a run that goes on."""
+    if run.found is None or run.found.tensors is None:
+        return
+    where = "" if run.out is None else f"{shown(run.out)}: "
+    try:
+        trainer.load_state(index, run.found.tensors)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{where}the checkpoint is no state of this fit in the {run.backend} back "
+            f"end: {error}"
+        ) from error
+    step, position = trainer.steps[index], run.found.position
+    if step != position.step:
+        raise CheckpointError(
+            f"{where}the checkpoint's state is of step {step}, its position of step "
+            f"{position.step}"
+        )
+
+
+def _finish(
+    trainer: Trainer,
+    index: int,
+    run: Run,
+    lane: Lane,
+    options: Options,
+    compile_seconds: float,
+    start: float,
+) -> None:
+    """Make the Fit of a lane that has ended, and write it."""
+    if lane.error is not None:
+        raise lane.error
+    at, config = lane.position, run.config
+    if lane.worse and not lane.is_interrupted and not lane.diverged:
+        options.on_notice(_named(run, lane.worse))
+    prediction, tensors = trainer.predict(index), trainer.parameters(index)
+    height, width, channels = run.shape
+    header = {"config": config.to_dict(), "backend": run.backend}
+    header |= {"height": height, "width": width, "channels": channels, "step": at.step}
+    header |= {k: v for k, v in run.identity.parts if k in ("encoding", "network")}
+    summary = summaries.summarise(
+        config,
+        run.image,
+        prediction,
+        tensors,
+        backend=run.backend,
+        pixels_sha256=run.identity.pixels_sha256,
+        measured_psnr_db=lane.psnr_db,
+        parts=dict(run.identity.parts),
+        device=str(trainer.device),
+        step=at.step,
+        stopped=lane.stopped,
+        seconds={"compile": compile_seconds, "fit": at.seconds},
+    )
+    model = run.job.model if run.job else None
+    # Of the whole run, also where it was stopped and went on.
+    rows = run.folder.read_metrics() if run.folder and run.found else lane.rows
+    run.fit = Fit(summary, rows, tensors, header, model, prediction)
+    if run.folder is not None:
+        from jax_inr.draw import run_images
+
+        run.folder.save_field(tensors, header)
+        run_images.write_reconstruction(run.folder, prediction, config)
+        if not lane.is_interrupted and run.image is not None:
+            run_images.write_figures(run.folder, run.fit, run.image)
+            if isinstance(lane.recorder, RunRecorder) and lane.recorder.films:
+                run_images.write_film(run.folder, run.image, config, at.step)
+    summary["seconds"]["total"] = time.perf_counter() - start
+    if lane.diverged is not None:
+        raise _diverged(lane)
+    if run.folder is not None and not lane.is_interrupted:
+        run.folder.write_json("summary.json", summary)
+    if not lane.is_interrupted:
+        options.on_done(run.name, run.fit)
+
+
+def _named(run: Run, text: str) -> str:
+    return f"{run.name}: {text}" if run.name else text
+
+
+def _diverged(lane: Lane) -> DivergedError:
+    assert lane.diverged is not None
+    step, rate = lane.diverged
+    return DivergedError(
+        f"the fit diverged: not finite at step {step}, learning rate {rate:g}; "
+        f"the state after step {lane.position.step} is kept",
+        f"try --learning-rate {rate / 10:g}, or a longer --warmup-steps",
+    )
+
+
+def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Interrupted:
+    import signal
+
+    number = getattr(signal, name, signal.SIGINT)
+    pairs = [
+        (run, lane)
+        for run, lane in zip(runs, lanes, strict=True)
+        if lane.stopped != "done"
+    ]
+    steps = max((lane.position.step for _, lane in pairs), default=0)
+    kept = ""
+    if len(pairs) == 1 and pairs[0][0].out is not None and pairs[0][1].is_interrupted:
+        kept = f"; go on with --resume {shown(pairs[0][0].out)}"
+    elif any(run.out is not None for run, _ in pairs):
+        kept = "; the same command goes on"
+    fits = [run.fit for run in runs if run.fit is not None]
+    return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -1,0 +1,50 @@
+"""Penalties of a field: functions of one position, averaged over random points.
+
+They know no grid, so they hold the field between the measurements too. Weight decay is
+a matter of the parameters and so of the optimizer.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_inr.tasks.task import Field
+
+
+@dataclasses.dataclass(frozen=True)
+class TotalVariation:
+    """The length of each channel's gradient, summed over channels (Rudin et al. 1992).
+
+    sum_c sqrt(|grad f_c|**2 + epsilon**2) - epsilon; a side of the image has the
+    length `height` or `width`: with an image's own sides the gradient is one per
+    pixel, and both axes count alike. `epsilon`, in the same unit, keeps the slope
+    finite where the field is flat.
+    """
+
+    height: int | float = 1.0
+    width: int | float = 1.0
+    epsilon: float = 1e-3
+
+    def __call__(self, field: Field, x: Float[Array, " 2"]) -> Float[Array, ""]:
+        slopes = gradients(field, x, self.height, self.width)
+        lengths = jnp.sqrt(jnp.sum(slopes**2, axis=-1) + self.epsilon**2)
+        return jnp.sum(lengths - self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class SquaredGradient:
+    """sum_c |grad f_c|**2, which Tikhonov's smoothing adds; units as TotalVariation."""
+
+    height: int | float = 1.0
+    width: int | float = 1.0
+
+    def __call__(self, field: Field, x: Float[Array, " 2"]) -> Float[Array, ""]:
+        return jnp.sum(gradients(field, x, self.height, self.width) ** 2)
+
+
+def gradients(field: Field, x: Any, height: Any, width: Any) -> Float[Array, "c 2"]:
+    """The slope of each channel (c, 2), per unit of length down and across."""
+    return jax.jacfwd(field)(x) / jnp.asarray([height, width], x.dtype)
