@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from jax_inr.errors import ConfigError
+from jax_inr.suits import suited_rate
 
 
 def _field(
@@ -123,7 +124,13 @@ class Config:
     optimizer: Optimizer = _field(
         "sgd", "How parameters follow the gradient.", section="optimizer"
     )
-    learning_rate: float = _field(1.0, "Peak learning rate.", 1e-12, 1e6)
+    # None, which asks for the suited rate, is a float once the config is made.
+    learning_rate: float = _field(
+        None,
+        "Peak learning rate; another optimizer or network brings its own.",
+        1e-12,
+        1e6,
+    )
     momentum: float = _field(0.9, "Momentum of sgd and muon.", 0.0, 1.0 - 1e-6)
     beta2: float = _field(
         0.999, "Decay of the squared gradients of adam, and of muon's.", 0.0, 1.0 - 1e-9
@@ -165,6 +172,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if self.learning_rate is None:
+            rate = suited_rate(self.optimizer, self.network)
+            object.__setattr__(self, "learning_rate", rate)
         problems = []
         for field in dataclasses.fields(self):
             try:
@@ -257,14 +267,32 @@ class Config:
         ]
 
     def replace(self, /, **changes: Any) -> "Config":
-        """This config with some fields changed; raises ConfigError as construction."""
+        """This config with some fields changed; raises ConfigError as construction.
+
+        A learning rate belongs to the optimizer and the network that it drives: where
+        either changes and no rate is given, it becomes what suits them; likewise the
+        first weights of another network, and the schedule of L-BFGS.
+        """
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}?" if near else "see fit.py --help"
                 raise ConfigError(f"unknown config field {name!r}", hint)
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **self._suited(changes), **changes)
+
+    def _suited(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The fields that follow a change of optimizer or network."""
+        optimizer = changes.get("optimizer", self.optimizer)
+        network = changes.get("network", self.network)
+        suited: dict[str, Any] = {}
+        if (optimizer, network) != (self.optimizer, self.network):
+            suited["learning_rate"] = None
+        if network not in (self.network, "mlp"):
+            suited["init"] = "uniform"
+        if optimizer == "lbfgs" != self.optimizer:
+            suited |= {"schedule": "constant", "warmup_steps": 0}
+        return {name: suited[name] for name in suited if name not in changes}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""

@@ -223,7 +223,8 @@ def _finish(
         seconds={"compile": compile_seconds, "fit": at.seconds},
     )
     model = run.job.model if run.job else None
-    rows = lane.rows
+    # Of the whole run, also where it was stopped and went on.
+    rows = run.folder.read_metrics() if run.folder and run.found else lane.rows
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr.draw import run_images

@@ -12,13 +12,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from jax_inr.analysis import extrapolation
 from jax_inr.cli import overview
 from jax_inr.config import Config
-from jax_inr.draw import film, plots, run_images
+from jax_inr.draw import film, plots, run_images, settings
 from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written, default_settings
 from jax_inr.experiments.parity import report as parity_report
 from jax_inr.io.images import Picture
@@ -218,14 +217,15 @@ def test_a_dollar_is_drawn_as_a_dollar():
     assert width("$x^2$") > width("x^2")
 
 
-def test_characters_come_from_installed_fonts_and_none_is_warned_of():
+def test_characters_come_from_installed_fonts_and_none_is_warned_of(monkeypatch):
+    # One that matplotlib brings, and one that nobody has.
+    fonts = ("DejaVu Sans Mono", "No Such Font")
+    monkeypatch.setattr(settings, "FALLBACK_FONTS", fonts)
     with default_settings():
-        title = Figure().suptitle("日本 猫🐈")
-        as_written(title)
-    families = title.get_fontfamily()
-    assert families[0] == "DejaVu Sans"
-    installed = {font.name for font in fontManager.ttflist}
-    assert set(families) <= installed
+        plain, title = Figure().suptitle("a.png"), Figure().suptitle("日本 猫🐈")
+        as_written(plain, title)
+    assert title.get_fontfamily() == ["DejaVu Sans", "DejaVu Sans Mono"]
+    assert plain.get_fontfamily() == ["sans-serif"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # No font has a glyph for a private character.
