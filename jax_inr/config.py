@@ -8,14 +8,26 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from jax_inr.errors import ConfigError
+from jax_inr.suits import suited_rate
 
 
-def _field(default: Any, doc: str, low: float = 0, high: float = math.inf, **kw) -> Any:
-    """A config field with its meaning (the help text) and its closed range."""
-    metadata = {"low": low, "high": high, "doc": doc}
+def _field(
+    default: Any,
+    doc: str,
+    low: float = 0,
+    high: float = math.inf,
+    section: str | None = None,
+    **kw: Any,
+) -> Any:
+    """A config field with its meaning (the help text) and its closed range.
+
+    `section` heads the fields from this one on in the help.
+    """
+    metadata = {"low": low, "high": high, "doc": doc, "section": section}
     return dataclasses.field(default=default, metadata=metadata, **kw)
 
 
@@ -58,16 +70,21 @@ class Config:
     """
 
     preset: str = _field(
-        "custom", "Name of the preset this config started from.", compare=False
+        "custom",
+        "Named config that the other options change: cnn, fourier, optimized, default, "
+        "fast or quality.",
+        compare=False,
     )
 
-    # Target
     rgb_max: Literal[255, 256] = _field(
-        255, "8-bit values are divided by this; 256 is what the notebook does."
+        255,
+        "8-bit values are divided by this; 256 is what the notebook does.",
+        section="target",
     )
 
-    # Encoding
-    encoding: Encoding = _field("gaussian", "Features of a coordinate.")
+    encoding: Encoding = _field(
+        "gaussian", "Features of a coordinate.", section="encoding"
+    )
     num_frequencies: int = _field(128, "Frequencies of a Fourier encoding.", 1, 65_536)
     sigma: float = _field(
         10.0, "Standard deviation of the frequencies drawn, in cycles.", 1e-6, 1e4
@@ -83,9 +100,10 @@ class Config:
         14, "A level of the hash grid holds 2**this nodes at most.", 1, 28
     )
 
-    # Network
     network: Network = _field(
-        "mlp", "One pixel at a time; cnn: 3x3 convolutions over the whole grid."
+        "mlp",
+        "One pixel at a time; cnn: 3x3 convolutions over the whole grid.",
+        section="network",
     )
     activation: Literal["relu", "gelu"] = _field("relu", "Of the hidden layers of mlp.")
     omega_0: float = _field(
@@ -103,9 +121,16 @@ class Config:
         "small biases as JAX's stax does.",
     )
 
-    # Optimizer
-    optimizer: Optimizer = _field("sgd", "How parameters follow the gradient.")
-    learning_rate: float = _field(1.0, "Peak learning rate.", 1e-12, 1e6)
+    optimizer: Optimizer = _field(
+        "sgd", "How parameters follow the gradient.", section="optimizer"
+    )
+    # None, which asks for the suited rate, is a float once the config is made.
+    learning_rate: float = _field(
+        None,
+        "Peak learning rate; another optimizer or network brings its own.",
+        1e-12,
+        1e6,
+    )
     momentum: float = _field(0.9, "Momentum of sgd and muon.", 0.0, 1.0 - 1e-6)
     beta2: float = _field(
         0.999, "Decay of the squared gradients of adam, and of muon's.", 0.0, 1.0 - 1e-9
@@ -115,11 +140,11 @@ class Config:
     )
     warmup_steps: int = _field(0, "Steps of linear warm-up.", 0, 10**9)
 
-    # Training
     train_pixels: Literal["all", "alternate", "random"] = _field(
         "all",
         "Pixels to train on; alternate: even rows and columns. The others are held "
         "out, and measured apart.",
+        section="training",
     )
     train_fraction: float = _field(
         0.5, "Share of the pixels that train_pixels random trains on.", 1e-6, 1.0
@@ -136,8 +161,9 @@ class Config:
         "float32", "Precision of matrix products; phases are always float32."
     )
 
-    # Watching and stopping
-    eval_every: int = _field(100, "Steps between evaluations.", 1, 10**9)
+    eval_every: int = _field(
+        100, "Steps between evaluations.", 1, 10**9, section="stopping"
+    )
     target_psnr: float | None = _field(
         None, "Stop at the first evaluation with this PSNR in dB.", 0.0, 1000.0
     )
@@ -146,11 +172,26 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if self.learning_rate is None:
+            rate = suited_rate(self.optimizer, self.network)
+            object.__setattr__(self, "learning_rate", rate)
+        problems = []
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-        for is_wrong, message, hint in self._conflicts():
-            if is_wrong:
-                raise ConfigError(message, hint)
+            plain = _plain(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, plain)
+            try:
+                _check(field, getattr(self, field.name))
+            except ConfigError as error:
+                problems.append((str(error), error.hint))
+        # Values out of their range would only be in conflict for that.
+        refuse(problems)
+        refuse(
+            [
+                (message, hint)
+                for is_wrong, message, hint in self._conflicts()
+                if is_wrong
+            ]
+        )
 
     def _conflicts(self) -> list[tuple[bool, str, str]]:
         """What does not go together: whether it is so, the message, the way out."""
@@ -160,82 +201,104 @@ class Config:
             (
                 is_cnn and self.encoding != "none",
                 f"network cnn takes pixel indices, not encoding {self.encoding}",
-                "use --encoding none, or --network mlp",
+                "use encoding=none, or network=mlp",
             ),
             (
                 is_cnn and self.batch_size is not None,
                 f"network cnn needs the whole grid at every step, but {batch_size}",
-                "use --batch-size None, or --network mlp",
+                "use batch_size=None, or network=mlp",
             ),
             (
                 is_cnn and self.matmul_precision == "bfloat16",
                 "network cnn has no bfloat16 form",
-                "use --matmul-precision float32 or tf32",
+                "use matmul_precision=float32 or matmul_precision=tf32",
             ),
             (
                 is_cnn and self.sampling != "pixels",
                 "network cnn takes no samples",
-                "use --sampling pixels, or --network mlp",
+                "use sampling=pixels, or network=mlp",
             ),
             (
                 is_cnn and self.train_pixels != "all",
                 "network cnn sees every pixel's neighbours, so it can hold out none",
-                "use --train-pixels all, or --network mlp",
+                "use train_pixels=all, or network=mlp",
             ),
             (
                 self.sampling == "lattice" and self.train_pixels != "all",
                 f"a lattice crosses whole rows and columns, and train_pixels "
                 f"{self.train_pixels} leaves pixels out",
-                "use --sampling pixels, or --train-pixels all",
+                "use sampling=pixels, or train_pixels=all",
             ),
             (
                 self.network != "mlp" and self.init != "uniform",
                 f"network {self.network} has first weights of its own",
-                "use --init uniform, or --network mlp",
+                "use init=uniform, or network=mlp",
             ),
             (
                 is_cnn and self.optimizer == "muon",
                 "muon orthogonalises matrices, and the cnn's kernels are none",
-                "use --optimizer adam, or --network mlp",
+                "use optimizer=adam, or network=mlp",
             ),
             (
                 is_lbfgs and self.batch_size is not None,
                 f"lbfgs searches along lines of the whole loss, but {batch_size}",
-                "use --batch-size None, or --optimizer adam",
+                "use batch_size=None, or optimizer=adam",
             ),
             (
                 is_lbfgs and (self.schedule != "constant" or self.warmup_steps > 0),
                 "lbfgs finds its own step lengths",
-                "use --schedule constant --warmup-steps 0, or --optimizer adam",
+                "use schedule=constant and warmup_steps=0, or optimizer=adam",
             ),
             (
                 self.encoding == "positional" and self.num_frequencies % 2 == 1,
                 "positional frequencies are shared by two axes, but num_frequencies "
                 f"is {self.num_frequencies}",
-                "use an even --num-frequencies",
+                "use an even number of them",
             ),
             (
                 self.encoding == "periodic" and self.sigma > MAX_PERIODIC_SIGMA,
                 f"periodic frequencies are drawn from a lattice, and sigma {self.sigma}"
                 " makes it too large",
-                f"use --sigma {MAX_PERIODIC_SIGMA} or less, or --encoding gaussian",
+                f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
             ),
             (
                 self.encoding in GRIDS and self.finest < self.coarsest,
                 f"finest is {self.finest}, below coarsest {self.coarsest}",
-                "use a --finest of --coarsest or more",
+                "make finest coarsest or more",
             ),
         ]
 
     def replace(self, /, **changes: Any) -> "Config":
-        """This config with some fields changed; raises ConfigError as construction."""
+        """This config with some fields changed; raises ConfigError as construction.
+
+        A learning rate belongs to the optimizer and the network that it drives: where
+        either changes and no rate is given, it becomes what suits them; likewise the
+        first weights of another network, and the schedule of L-BFGS.
+        """
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else "see fit.py --help"
+                hint = (
+                    f"did you mean {near[0]}?"
+                    if near
+                    else "the fields are those of jax_inr.Config"
+                )
                 raise ConfigError(f"unknown config field {name!r}", hint)
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **self._suited(changes), **changes)
+
+    def _suited(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The fields that follow a change of optimizer or network."""
+        optimizer = changes.get("optimizer", self.optimizer)
+        network = changes.get("network", self.network)
+        suited: dict[str, Any] = {}
+        if (optimizer, network) != (self.optimizer, self.network):
+            suited["learning_rate"] = None
+        if network not in (self.network, "mlp"):
+            suited["init"] = "uniform"
+        if optimizer == "lbfgs" != self.optimizer:
+            suited |= {"schedule": "constant", "warmup_steps": 0}
+        return {name: suited[name] for name in suited if name not in changes}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -246,8 +309,32 @@ class Config:
         """The config of `to_dict`; raises ConfigError on an unknown or wrong field."""
         if not isinstance(fields, dict):
             raise ConfigError("a config must be a JSON object of fields")
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls().replace(**fields)
+
+
+def _plain(field: dataclasses.Field, value: Any) -> Any:
+    """Numbers of numpy as Python's, and a list for a tuple as that tuple."""
+    if get_origin(field.type) is tuple and hasattr(value, "tolist"):
+        value = value.tolist()
+    if get_origin(field.type) is tuple and isinstance(value, list | tuple):
+        return tuple(_number(item) for item in value)
+    return _number(value)
+
+
+def _number(value: Any) -> Any:
+    """A scalar of numpy, or of what behaves alike, as Python's own."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return value
+
+
+def refuse(problems: Sequence[tuple[str, str]]) -> None:
+    """Raise one ConfigError that tells all problems, each a message and its hint."""
+    if problems:
+        messages, hints = (
+            dict.fromkeys(filter(None, x)) for x in zip(*problems, strict=True)
+        )
+        raise ConfigError("; ".join(messages), "; ".join(hints))
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
@@ -260,8 +347,10 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             choices = ", ".join(str(choice) for choice in get_args(kind))
             raise ConfigError(f"{name} is {value!r}; it must be one of {choices}")
     elif kind is str:
-        if not isinstance(value, str):
-            raise ConfigError(f"{name} is {value!r}; it must be text")
+        if not isinstance(value, str) or not value.isprintable() or len(value) > 100:
+            raise ConfigError(
+                f"{name} is {value!r}; it must be text of up to 100 characters"
+            )
     elif get_origin(kind) is tuple:
         if not isinstance(value, tuple) or not 1 <= len(value) <= 64:
             raise ConfigError(f"{name} is {value!r}; it must be 1 to 64 whole numbers")

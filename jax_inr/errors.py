@@ -3,21 +3,46 @@
 from collections.abc import Sequence
 from typing import Any
 
+MAX_MESSAGE = 2000  # characters of an error
+
+
+def printable(text: str, most: int = 500) -> str:
+    """Text of a stranger as one line of `most` characters or fewer, safe to show.
+
+    What does not print is escaped as in Python, so that no file speaks to a terminal;
+    of a longer text the middle is left out.
+    """
+    # Cut before as well: only what is shown is looked at.
+    text = _cut(text, most)
+    if not text.isprintable():
+        text = _cut(
+            "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), most
+        )
+    return text
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    kept = most - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
 
 class JaxInrError(Exception):
     """An error whose text is one line for the user; `hint` says what to do.
 
-    The hint is a note of the exception too, so that a traceback shows it. `exit_code`
-    is what the command line exits with.
+    Whatever the message quotes, it is made printable and bounded here. The hint is a
+    note of the exception too, so that a traceback shows it. `exit_code` is what the
+    command line exits with.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(printable(message, MAX_MESSAGE))
+        self.hint = printable(hint, MAX_MESSAGE)
         if hint:
-            self.add_note(hint)
+            self.add_note(self.hint)
 
 
 class ConfigError(JaxInrError, ValueError):
@@ -27,7 +52,7 @@ class ConfigError(JaxInrError, ValueError):
 
 
 class ImageError(JaxInrError):
-    """A picture cannot be read, or not without showing something wrong."""
+    """An image cannot be read, or not without showing something wrong."""
 
     exit_code = 3
 
@@ -67,7 +92,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(
         self, message: str, signal_number: int, fits: Sequence[Any] = ()
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message, MAX_MESSAGE))
         self.exit_code = 128 + signal_number
         self.fits = tuple(fits)
 
@@ -75,3 +100,11 @@ class Interrupted(KeyboardInterrupt):
     def fit(self) -> Any:
         """The fit as far as it got, of a single one."""
         return self.fits[0]
+
+
+def unsupported(error: ImportError) -> DeviceError:
+    """What a system is told that lacks a module which Linux and macOS have."""
+    return DeviceError(
+        f"jax_inr runs on Linux and macOS; this system has no {error.name}",
+        "on Windows, use the Windows Subsystem for Linux",
+    )

@@ -240,7 +240,7 @@ class ImageField:
 
         title = os.path.splitext(os.path.basename(path))[0] if title is None else title
         page = to_html(self, title, image).encode("utf-8", "backslashreplace")
-        atomic.write_atomic(path, page)
+        atomic.write_atomic(path, page, follow=True)
 
     def header(self) -> dict[str, Any]:
         """What a field file says beside its tensors."""
@@ -260,7 +260,8 @@ class ImageField:
         Raises:
             OutputError: the file cannot be written; an older one is left as it was.
         """
-        tensorfile.save_tensors(path, "field", flatten(self.variables), self.header())
+        tensors, header = flatten(self.variables), self.header()
+        tensorfile.save_tensors(path, "field", tensors, header, follow=True)
 
     @classmethod
     def load(
@@ -275,11 +276,17 @@ class ImageField:
         Raises:
             CheckpointError: the file is damaged, foreign, or of a newer format.
         """
-        tensors, header = tensorfile.load_tensors(path, "field")
-        try:
-            return cls.from_tensors(tensors, header, encoding=encoding, network=network)
-        except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{text.shown(path)}: {error}", error.hint) from None
+
+        def check(layout: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+            try:
+                cls.from_tensors(layout, header, encoding=encoding, network=network)
+            except (CheckpointError, ConfigError) as error:
+                name = text.shown(path)
+                raise CheckpointError(f"{name}: {error}", error.hint) from None
+
+        # What the config does not ask for is not read.
+        tensors, header = tensorfile.load_tensors(path, "field", check=check)
+        return cls.from_tensors(tensors, header, encoding=encoding, network=network)
 
     @classmethod
     def from_tensors(

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
 from jax_inr.inputs import as_config, as_image
@@ -227,8 +225,10 @@ def fit_many(
         ConfigError: no image, or numbers of images and configs that do not go together.
         Interrupted: carries the fits so far.
     """
-    images = list(images) if isinstance(images, Sequence | np.ndarray) else [images]
-    images = [images] if isinstance(images, str) else images
+    # An Image is a tuple too; an array of four axes is several images.
+    is_list = isinstance(images, list | tuple) and not isinstance(images, Picture)
+    is_several = is_list or getattr(images, "ndim", 0) == 4
+    images = list(images) if is_several else [images]
     if isinstance(configs, Config | str | dict) or configs is None:
         configs = [configs]
     images, configs = _paired(images, list(configs))

@@ -119,7 +119,8 @@ def _make_jax_run(
             task = task.replace(loss=given["loss"])
         if task.image is not None:
             picture = as_image(task.image)
-        arrays = _leaves((task.items, task.values, task.weights))
+        apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
+        arrays = _leaves((task.items, task.values, task.weights, apart))
         digest = hash_arrays(*arrays)
     else:
         picture = as_image(image)
@@ -142,7 +143,10 @@ def _make_jax_run(
     is_mse = task.loss is tasks.squared and task.weights is None and not task.penalties
     evaluates = whole and is_mse and task.pixels is not None and job.model.is_bounded
     identity = Identity(digest, config, "jax", parts)
-    return Run(name, picture, task.shape, identity, _rules(config, evaluates), job, out)
+    rules = _rules(config, evaluates and task.held_out is None)
+    if task.held_out is not None:
+        rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
+    return Run(name, picture, task.shape, identity, rules, job, out)
 
 
 def _leaves(tree: Any) -> list[np.ndarray]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +14,10 @@ from jax_inr.errors import (
     CheckpointError,
     DivergedError,
     Interrupted,
-    JaxInrError,
+    OutputError,
 )
 from jax_inr.io import summaries
+from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Lane, Progress, Recorder, failing
@@ -68,7 +71,8 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
         try:
             with cost.memory_errors():
                 _fit(runs, todo, options, start)
-        except JaxInrError as error:
+        except Exception as error:
+            # No other group's concern.
             for run in todo:
                 if run.fit is None and run.error is None:
                     run.error = error
@@ -78,6 +82,9 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:
         return
+    # Of the folders below that of all runs, none is a link.
+    for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
+        refuse_link(each, OutputError)
     folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
     if folder.is_empty() or overwrite:
         run.folder = folder
@@ -86,8 +93,7 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     if there is not None:
         if difference := there.difference(run.identity):
             raise refuse_other(folder, difference)
-        done = folder.read_summary().get("steps")
-        if there.config.steps == run.config.steps or done == run.config.steps:
+        if there.ends_like(run.identity):
             model = run.job.model if run.job else None
             run.fit = Fit.load(folder, model)
             return
@@ -115,7 +121,8 @@ def _fit(
         if run in todo:
             with failing(run):
                 _load(trainer, index, run)
-                for notice in run.found.notices if run.found else ():
+                notices = list(run.folder.notices) if run.folder else []
+                for notice in notices + (run.found.notices if run.found else []):
                     options.on_notice(_named(run, notice))
                 # Nothing is written before the device and the state are known.
                 if run.folder is not None:
@@ -179,6 +186,12 @@ def _load(trainer: Trainer, index: int, run: Run) -> None:
             f"end: {error}"
         ) from error
     step, position = trainer.steps[index], run.found.position
+    if position.step > run.config.steps:
+        raise CheckpointError(
+            f"{where}the run has taken {position.step} steps, more than the "
+            f"{run.config.steps} asked for",
+            f"ask for {position.step} steps or more, or begin a new run",
+        )
     if step != position.step:
         raise CheckpointError(
             f"{where}the checkpoint's state is of step {step}, its position of step "
@@ -222,6 +235,8 @@ def _finish(
     )
     model = run.job.model if run.job else None
     rows = lane.rows
+    if run.folder is not None:  # also those of sessions before
+        rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr.draw import run_images
@@ -248,10 +263,13 @@ def _named(run: Run, text: str) -> str:
 def _diverged(lane: Lane) -> DivergedError:
     assert lane.diverged is not None
     step, rate = lane.diverged
+    driven = "" if math.isnan(rate) else f", learning rate {rate:g}"
     return DivergedError(
-        f"the fit diverged: not finite at step {step}, learning rate {rate:g}; "
+        f"the fit diverged: not finite at step {step}{driven}; "
         f"the state after step {lane.position.step} is kept",
-        f"try --learning-rate {rate / 10:g}, or a longer --warmup-steps",
+        "try a smaller learning rate"
+        if math.isnan(rate)
+        else f"try learning_rate={rate / 10:g}, or more warmup_steps",
     )
 
 
@@ -266,9 +284,7 @@ def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Inter
     ]
     steps = max((lane.position.step for _, lane in pairs), default=0)
     kept = ""
-    if len(pairs) == 1 and pairs[0][0].out is not None and pairs[0][1].is_interrupted:
-        kept = f"; go on with --resume {shown(pairs[0][0].out)}"
-    elif any(run.out is not None for run, _ in pairs):
-        kept = "; the same command goes on"
+    if any(run.out is not None and lane.is_interrupted for run, lane in pairs):
+        kept = "; the same call or command goes on"
     fits = [run.fit for run in runs if run.fit is not None]
     return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -57,7 +57,7 @@ class JaxTrainer:
         if jobs[0].precision == "tf32" and platform == "cpu":
             raise DeviceError(
                 "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
-                "use --matmul-precision float32 or bfloat16",
+                "use matmul_precision=float32 or matmul_precision=bfloat16",
             )
         self._devices = (self._device,)
         if len(jobs) > 1:
@@ -77,6 +77,7 @@ class JaxTrainer:
         self._constants = self._stack([v["constants"] for v, _ in drawn])
         self._keys = self._stack([key for _, key in drawn])
         self._data: TrainData | None = None
+        self._held_out: dict[int, Any] = {}  # inputs of each lane's held-out points
 
     @property
     def device(self) -> str:
@@ -105,18 +106,25 @@ class JaxTrainer:
         """
         padding = [False] * (len(self._jobs) - self.count)
         flags = self._put(np.array([*active, *padding]))
-        before = self._state
+        # Kept first: an interrupt may come at any moment from here on.
+        self._before = before = self._state
         after, losses, good = self._chunk.result()(
             before, self._constants, self._data, self._keys, num_steps, flags
         )
         # Waits for the steps, and raises what went wrong in them.
         losses = np.asarray(losses)[: self.count, :num_steps]
-        self._before, self._state = before, after
+        self._state = after
         return losses, np.asarray(good)[: self.count]
 
-    def rollback(self) -> None:
-        """Go back to before the last `advance`."""
-        self._state = self._before
+    def rollback(self, lane: int) -> None:
+        """Take a lane back to before the last `advance`."""
+
+        def back(new: Any, old: Any) -> Any:
+            kept = np.array(new)
+            kept[lane] = np.asarray(old)[lane]
+            return kept
+
+        self._state = self._put(jax.tree.map(back, self._state, self._before))
 
     def learning_rate(self, lane: int, step: int) -> float:
         """The learning rate of a step."""
@@ -126,6 +134,8 @@ class JaxTrainer:
     def evaluate(self, lane: int) -> float:
         """The mean squared error of a lane's measurements, colours clipped."""
         task = self._jobs[lane].task
+        if task.held_out is not None:
+            return self._held_out_mse(lane)
         if task.pixels is not None:
             predicted = self.predict(lane).reshape(-1, task.shape[2])
             index = ... if task.is_whole_image else np.flatnonzero(task.pixels)
@@ -168,6 +178,7 @@ class JaxTrainer:
         )
         self._keys = self._put(jax.random.wrap_key_data(whole["key"]))
         self._before = self._state
+        self._held_out.clear()
         if self._data is not None:
             # Its features are those of the frequencies before.
             self._data = self._make_data()
@@ -177,12 +188,28 @@ class JaxTrainer:
         key = jax.random.key_data(self._keys)
         return {"constants": self._constants, "state": self._state, "key": key}
 
+    def _held_out_mse(self, lane: int) -> float:
+        job, plan = self._jobs[lane], self._plan
+        assert job.task.held_out is not None
+        task, variables = job.task.held_out.task, self.variables(lane)
+        if lane not in self._held_out:
+            # Features of fixed frequencies stay as they are over a fit.
+            self._held_out[lane] = make_inputs(plan, task, variables)
+        items = jax.tree.map(jnp.asarray, task.items)
+        inputs, values = self._held_out[lane], np.asarray(task.values)
+        return self._mse(variables, inputs, items, values)
+
     def _measured_mse(self, lane: int) -> float:
         assert self._data is not None
         data = self._data
         inputs = data.inputs if self._shares_inputs else _lane(data.inputs, lane)
         items, values = _lane((data.items, data.values), lane)
-        total, count, variables = 0.0, len(values), self.variables(lane)
+        return self._mse(self.variables(lane), inputs, items, values)
+
+    def _mse(
+        self, variables: Variables, inputs: Any, items: Any, values: np.ndarray
+    ) -> float:
+        total, count = 0.0, len(values)
         size = min(EVALUATED, count)
         for start in range(0, count, size):
             index = np.minimum(np.arange(start, start + size), count - 1)

@@ -1,4 +1,4 @@
-"""Shared by all tests: run-time shape checks, small pictures, the command."""
+"""Shared by all tests: run-time shape checks, small images, the command."""
 
 import contextlib
 import dataclasses
@@ -33,6 +33,9 @@ from jax_inr.plan import make_data  # noqa: E402
 from jax_inr.tasks import reconstruct  # noqa: E402
 from jax_inr.training import init_state  # noqa: E402
 
+from jax_inr.errors import ImageError  # noqa: E402
+from jax_inr.io.images import load_image  # noqa: E402
+
 
 @pytest.fixture
 def key() -> jax.Array:
@@ -41,12 +44,38 @@ def key() -> jax.Array:
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """A small colour picture (12, 17, 3): smooth, with an edge; not square."""
+    """A small colour image (12, 17, 3): smooth, with an edge; not square."""
     rows, columns = np.mgrid[0:12, 0:17]
     red = 0.5 + 0.4 * np.sin(rows / 3)
     green = columns / 17
     blue = np.where(rows + columns > 14, 0.9, 0.1)
     return np.stack([red, green, blue], -1).astype(np.float32)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """The Image of some bytes."""
+
+    def call(data: bytes):
+        (tmp_path / "image").write_bytes(data)
+        return load_image(tmp_path / "image")
+
+    return call
+
+
+@pytest.fixture
+def refused(load):
+    """The message that refuses some bytes."""
+
+    def call(data: bytes) -> str:
+        with pytest.raises(ImageError) as caught:
+            load(data)
+        message = str(caught.value)
+        assert message.isprintable()
+        assert caught.value.hint
+        return message
+
+    return call
 
 
 @functools.cache

@@ -417,3 +417,17 @@ def test_the_torch_back_end_without_torch_is_one_line(monkeypatch, whole_image):
     with pytest.raises(ConfigError, match="not installed") as caught:
         fit(whole_image, SMALL, backend="torch")
     assert "pip install" in caught.value.hint
+
+
+def test_rows_are_of_colours_clipped_as_they_are_saved():
+    """A network without bounds: the loss of a step is no evaluation of it."""
+    image = np.random.default_rng(0).integers(0, 2, (12, 17, 3)).astype(np.float32)
+    config = Config(
+        network="siren", encoding="none", hidden_features=(8,), optimizer="adam",
+        learning_rate=0.2, schedule="constant", warmup_steps=0, steps=1, eval_every=1,
+    )  # fmt: skip
+    once = fit(image, config)
+    assert np.abs(once.prediction - np.clip(once.prediction, 0, 1)).max() > 0.05
+    psnr_db = float(metrics.psnr(once.prediction, image))
+    first, *_ = fit(image, config.replace(steps=3)).rows
+    assert first["psnr_db"] == pytest.approx(psnr_db, abs=1e-3)

@@ -474,7 +474,7 @@ def test_without_torchmetrics_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(ConfigError) as error:
         fitting.make_pooled_psnr()
     assert "torchmetrics" in str(error.value)
-    assert "pip install torchmetrics" in error.value.hint
+    assert "pip install -e" in error.value.hint
 
 
 # Devices

@@ -224,7 +224,7 @@ def test_an_absent_gpu_is_an_error_never_a_fallback(monkeypatch):
 
     monkeypatch.setattr(jax, "devices", none)
     with pytest.raises(DeviceError, match=r"GPU here .*Unknown backend cuda"):
-        trainer_of(FULL, "gpu")
+        trainer_of(FULL, device="gpu")
 
 
 # Lanes

@@ -37,7 +37,7 @@ def make_pooled_psnr() -> Any:
     except ImportError as error:
         raise ConfigError(
             "the notebook's pooled PSNR needs torchmetrics, which is not installed",
-            "pip install torchmetrics",
+            'pip install -e ".[torch]"',
         ) from error
     return PeakSignalNoiseRatio(data_range=1.0)
 

@@ -1,7 +1,6 @@
-"""The commands that use a fitted field: render, export, extrapolate."""
+"""`jax-inr render`: a fitted field as an image file, at any size."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,35 +8,37 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tyro
 
-from jax_inr.cli.options import parse_size, run_tyro
-from jax_inr.cli.signals import SignalGuard
+from jax_inr.cli import process
+from jax_inr.cli.parsing import check_numbers, parse, parse_size
 from jax_inr.coordinates import FULL, Window, check_view
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
-from jax_inr.io import writers
+from jax_inr.io.reading import refuse_link
 
 if TYPE_CHECKING:
     from jax_inr.field import ImageField
 
-# Pixels of the coarse picture that decides how bright a derivative is drawn.
+# Pixels of the coarse image that decides how bright a derivative is drawn.
 PROBE_SIDE = 128
+# Pixels drawn where neither --size nor --scale is given: as many as `fit` takes.
+MAX_NATIVE_PIXELS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class RenderOptions:
+class Options:
     """Render a fitted field at any size."""
 
-    field: tyro.conf.Positional[str]
+    field: tyro.conf.Positional[Path]
     """Field file, or the folder of a run."""
-    out: str
+    out: Path
     """File to write; its suffix is the format: .png, .16.png (16 bits), .tif, .npy."""
     size: str | None = None
-    """HxW, or N for N x N. Left out: as many pixels as the picture has there."""
+    """HxW, or N for N x N. Left out: as many pixels as the image has there."""
     scale: float | None = None
-    """Times as many pixels as the picture has there, along each axis."""
+    """Times as many pixels as the image has there, along each axis."""
     window: str = "0,0,1,1"
     """top,left,bottom,right of the part to draw; beyond 0 to 1 it extrapolates."""
     derivative: Literal["none", "gradient", "laplacian"] = "none"
-    """Draw a derivative, per pixel of the fitted picture; PNG scales it to be seen."""
+    """Draw a derivative, per pixel of the fitted image; PNG scales it to be seen."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute."""
     quiet: bool = False
@@ -46,47 +47,18 @@ class RenderOptions:
     """Print the traceback of an error."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """Write a fitted field as one web page that evaluates it in the browser."""
-
-    field: tyro.conf.Positional[str]
-    """Field file, or the folder of a run."""
-    out: str
-    """File to write, .html."""
-    image: str | None = None
-    """Picture that was fitted, to compare with. Left out: that of the run's folder."""
-    title: str | None = None
-    """Of the page. Left out: the file's name."""
-    quiet: bool = False
-    """Print nothing but errors."""
-    debug: bool = False
-    """Print the traceback of an error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtrapolateOptions:
-    """Draw fields over [-1, 2] x [-1, 2] and measure how periodic they are."""
-
-    fields: tyro.conf.Positional[tuple[str, ...]]
-    """Field files, or folders of runs."""
-    out: str
-    """Figure to write, .png."""
-    debug: bool = False
-    """Print the traceback of an error."""
-
-
-def render_command(argv: list[str]) -> int:
-    """`jax-inr render`: a field as a picture file."""
-    options = run_tyro(RenderOptions, _joined(argv), "render")
+def command(argv: list[str]) -> int:
+    """Draw the field; returns the exit code."""
+    options = parse(Options, _joined(argv), "render")
     window = parse_window(options.window)
     size = parse_size(options.size)
     if size is not None and options.scale is not None:
         raise ConfigError("--size and --scale say the same thing", "leave one out")
-    if options.scale is not None and not 1e-3 <= options.scale <= 1e5:
-        raise ConfigError(f"scale is {options.scale}; it must lie in 0.001 to 100000")
+    check_numbers(("scale", options.scale, 1e-3, 1e5))
+    from jax_inr.io import writers
+
     writers.suffix_of(options.out)
-    prepare_device(options.device)
+    process.prepare_device(options.device)
 
     from jax_inr import cost, machine
     from jax_inr.cli import progress
@@ -97,16 +69,15 @@ def render_command(argv: list[str]) -> int:
     height, width = view_size(field, size, options.scale, window)
     check_view(height, width, window)
     if options.derivative != "none":
-        check_derivative(field.config, options.derivative)
-    if field.config.network == "cnn":
+        check_derivative(field.model, options.derivative)
+    if not field.model.per_pixel:
         # It sees the whole grid at once, and the edge of a window as one of the grid.
         if window != FULL:
             raise ConfigError(
-                "the cnn draws whole pictures: at a window's edge it would see nothing",
+                "the cnn draws whole images: at a window's edge it would see nothing",
                 "leave --window out",
             )
-        needed = cost.fit_bytes(field.config, height, width, field.channels)
-        cost.check(needed, None)
+        cost.check(cost.grid_bytes(field.model, height, width), None)
     channels = 2 if options.derivative == "gradient" else field.channels
     writers.check_space(options.out, height, width, channels)
     note, tone = "", None
@@ -115,15 +86,15 @@ def render_command(argv: list[str]) -> int:
         channels = 1 if options.derivative == "gradient" else channels
     console = progress.console()
     with (
-        SignalGuard() as guard,
+        process.SignalGuard() as guard,
         cost.memory_errors(),
         progress.Rows(console, height, options.quiet) as rows,
     ):
-        bands = field.render_bands(height, width, window, options.derivative)
+        strips = field.render_strips(height, width, window, options.derivative)
         if tone is not None:
-            bands = map(tone, bands)
-        bands = watched(bands, guard, rows)
-        writers.write_image(options.out, bands, height, width, channels)
+            strips = map(tone, strips)
+        strips = watched(strips, guard, rows)
+        writers.write_image(options.out, strips, height, width, channels)
     if not options.quiet:
         text = f"written to {options.out}, {height} x {width} pixels{note}"
         console.print(text, highlight=False, markup=False)
@@ -131,16 +102,18 @@ def render_command(argv: list[str]) -> int:
 
 
 def watched(
-    bands: Iterable[np.ndarray], guard: SignalGuard, on_rows: Callable[[int], None]
+    strips: Iterable[np.ndarray],
+    guard: process.SignalGuard,
+    on_rows: Callable[[int], None],
 ) -> Iterator[np.ndarray]:
-    """The bands, until a signal comes; tells how many rows have been taken."""
-    for band in bands:
+    """The strips, until a signal comes; tells how many rows have been taken."""
+    for strip in strips:
         if guard.received:
             raise Interrupted(
                 f"stopped by {guard.received.name}; nothing was written", guard.received
             )
-        yield band
-        on_rows(len(band))
+        yield strip
+        on_rows(len(strip))
 
 
 def tone_of(
@@ -149,7 +122,7 @@ def tone_of(
     """How a derivative is drawn in [0, 1], and what to say of it.
 
     The gradient's length from black; the Laplacian from mid-grey. White is what one
-    pixel in two hundred of a coarse picture exceeds.
+    pixel in two hundred of a coarse image exceeds.
     """
     sides = min(height, PROBE_SIDE), min(width, PROBE_SIDE)
     values = field.render(*sides, window, derivative)
@@ -157,88 +130,23 @@ def tone_of(
         values = np.linalg.norm(values, axis=-1)
     scale = float(np.quantile(np.abs(values), 0.995)) or 1.0
 
-    def draw(band: np.ndarray) -> np.ndarray:
+    def draw(strip: np.ndarray) -> np.ndarray:
         if derivative == "gradient":
-            return np.linalg.norm(band, axis=-1, keepdims=True) / np.float32(scale)
-        return np.float32(0.5) + band / np.float32(2 * scale)
+            return np.linalg.norm(strip, axis=-1, keepdims=True) / np.float32(scale)
+        return np.float32(0.5) + strip / np.float32(2 * scale)
 
     unit = "a pixel" if derivative == "gradient" else "a pixel squared, grey is 0"
     return f"; white is {scale:.3g} {unit}", draw
 
 
-def export_command(argv: list[str]) -> int:
-    """`jax-inr export`: a field as a web page."""
-    options = run_tyro(ExportOptions, argv, "export")
-    if not options.out.lower().endswith((".html", ".htm")):
-        raise ConfigError(f"cannot write {options.out}: not an .html", "name it so")
-    prepare_device("cpu")
-    field = load_field(options.field)
-    image = None
-    if options.image is not None:
-        from jax_inr.io.images import load_image
-
-        image = load_image(options.image).image
-        if image.shape[:2] != (field.height, field.width):
-            # As `fit --size` made it.
-            size = (field.height, field.width)
-            square = field.height if field.height == field.width else size
-            image = load_image(options.image, size=square).image
-    else:
-        image = picture_of(options.field)
-    field.to_html(options.out, image, options.title)
-    if not options.quiet:
-        size = os.path.getsize(options.out) / 1000
-        print(f"written to {options.out}, {size:.0f} kB; open it in a browser")
-    return 0
-
-
-def extrapolate_command(argv: list[str]) -> int:
-    """`jax-inr extrapolate`: fields beyond their pictures, as a figure."""
-    options = run_tyro(ExtrapolateOptions, argv, "extrapolate")
-    if not options.fields:
-        raise ConfigError("no field is named", "name one or more field files")
-    if not options.out.lower().endswith(".png"):
-        raise ConfigError(f"cannot write {options.out}: not a .png", "name it so")
-    prepare_device("cpu")
-    from jax_inr.analysis import extrapolation
-    from jax_inr.draw import plots
-    from jax_inr.io import atomic
-
-    measured = [extrapolation.measure(load_field(path)) for path in options.fields]
-    figure = extrapolation.figure(measured)
-    atomic.write_atomic(options.out, plots.png(figure, dpi=extrapolation.DPI))
-    for each in measured:
-        print(f"{each.name}: {each.sentence}")
-    print(f"written to {options.out}")
-    return 0
-
-
-def prepare_device(device: str) -> None:
-    """Settings that have to be there before JAX is imported."""
-    if device == "cpu":
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    # JAX would otherwise take three quarters of a GPU's memory at once.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def load_field(path: str) -> "ImageField":
+def load_field(path: Path) -> "ImageField":
     """The field of a file, or of a run's folder."""
     from jax_inr.field import ImageField
 
-    if Path(path).is_dir():
-        path = str(Path(path) / "field.safetensors")
+    if path.is_dir():
+        path = path / "field.safetensors"
+        refuse_link(path, CheckpointError)
     return ImageField.load(path)
-
-
-def picture_of(path: str) -> np.ndarray | None:
-    """The picture beside a field in a run's folder, if there is one."""
-    from jax_inr.io.runs import RunFolder
-
-    folder = Path(path) if Path(path).is_dir() else Path(path).absolute().parent
-    try:
-        return RunFolder(folder).load_picture().image
-    except CheckpointError:
-        return None
 
 
 def view_size(
@@ -247,13 +155,20 @@ def view_size(
     scale: float | None,
     window: Window,
 ) -> tuple[int, int]:
-    """Height and width of a render: as asked, or the picture's pixels in the window."""
+    """Height and width of a render: as asked, or the image's pixels in the window."""
     if size is not None:
         return (size, size) if isinstance(size, int) else size
     top, left, bottom, right = window
-    scale = 1.0 if scale is None else scale
-    sides = field.height * (bottom - top) * scale, field.width * (right - left) * scale
+    times = 1.0 if scale is None else scale
+    sides = field.height * (bottom - top) * times, field.width * (right - left) * times
     height, width = (max(round(side), 1) for side in sides)
+    if scale is None and height * width > MAX_NATIVE_PIXELS:
+        # A header claims what it likes.
+        raise ConfigError(
+            f"the image has {height} x {width} pixels there by the field's header, "
+            "more than are drawn unasked",
+            "give --size or --scale",
+        )
     return height, width
 
 

@@ -1,42 +1,111 @@
-"""Many runs by one command: several pictures, a sweep over a config's numbers, or both.
+"""Many runs by one command: several images, a sweep over a config's numbers, or both.
 
-Runs that can share a program do; each gets a folder of its own, as a single run's. A
-bad picture stops no other, and a run that a folder already holds is not done again.
+Each run gets a folder of its own, as a single run's. A bad image stops no other, and
+a run that a folder already holds is not done again.
 """
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import traceback
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from jax_inr import cost
+from jax_inr.cli import process
+from jax_inr.cli.fit import free_folder, how_to_fit, read_image, report_silently
+from jax_inr.cli.options import RunOptions
+from jax_inr.cli.overview import FILES, Result, results_table, write_overview
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, DivergedError, JaxInrError, OutputError
-from jax_inr.io.images import Picture
-from jax_inr.io.runs import RUN_FILES, RunFolder
+from jax_inr.errors import ConfigError, Interrupted, JaxInrError, OutputError
+from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
-from jax_inr.lanes import Progress
 
-MOST_AT_ONCE = 64  # fits of one program
 MOST_RUNS = 10_000
 
 
 class Run(NamedTuple):
-    """One fit of many: its folder's name, picture and config."""
+    """One fit of many."""
 
-    name: str
-    picture: Picture
+    name: str  # of its folder: that of its image, and the point of the sweep
+    image_name: str
+    image: Any
+    point: dict[str, Any]  # the values of the swept fields
     config: Config
 
 
-class Failure(NamedTuple):
-    """A picture or a run that could not be done, and why."""
+def fit_all(options: RunOptions, config: Config) -> int:
+    """Fit several images, or with a sweep, into one folder; returns the exit code."""
+    from jax_inr import fitting
+    from jax_inr.cli import progress
 
-    name: str
-    error: JaxInrError
+    varied = parse_sweep(options.sweep, config)
+    from jax_inr import machine
+
+    machine.devices_for_cores()
+    out = options.out or free_folder("many", options.preset)
+    console = progress.console()
+    silent = options.quiet or options.json
+    # Held to the end: the overview is that of one command.
+    with open_whole(out):
+        runs, failures = read_runs(options, config, varied, out)
+        results: list[Result] = []
+        if runs:
+            with (
+                process.SignalGuard() as guard,
+                progress.Display(console, silent) as display,
+                _going_on(out),
+            ):
+                fits = fitting.fit_many(
+                    [run.image for run in runs],
+                    [run.config for run in runs],
+                    names=[run.name for run in runs],
+                    out=out,
+                    overwrite=options.overwrite,
+                    **how_to_fit(options, display, guard),
+                )
+            for name, error in fits.failures.items():
+                if options.debug:
+                    process.say("".join(traceback.format_exception(error)))
+                process.say(f"error: {name}: {process.explain(error)[0]}")
+            failures |= fits.failures
+            results = [
+                Result(run.name, run.image_name, run.point, fits.done[run.name].summary)
+                for run in runs
+                if run.name in fits.done
+            ]
+        summary = write_overview(out, results, failures, varied)
+    if silent:
+        report_silently(options, out, summary)
+    else:
+        console.print(results_table(results, varied))
+        console.print(f"written to {out}", highlight=False, markup=False)
+    return max((process.explain(e)[1] for e in [*failures.values()][:1]), default=0)
+
+
+def read_runs(
+    options: RunOptions, config: Config, varied: dict[str, list[Any]], out: Path
+) -> tuple[list[Run], dict[str, Exception]]:
+    """A run for each image and each point; a failure for each bad image, told."""
+    runs: list[Run] = []
+    failures: dict[str, Exception] = {}
+    points = configs_of(config, varied)
+    named: dict[str, Path | None] = dict(name_images(options.image, out)) or {"": None}
+    for name, path in named.items():
+        try:
+            image = read_image(path, options, config)
+        except JaxInrError as error:
+            process.say(f"error: {process.explain(error)[0]}")
+            failures[name or "sample"] = error
+            continue
+        for point, (values, one) in points.items():
+            folder = "/".join(filter(None, (name, point)))
+            runs.append(Run(folder, name, image, values, one))
+    return runs, failures
 
 
 def parse_sweep(words: Sequence[str], config: Config) -> dict[str, list[Any]]:
@@ -55,8 +124,8 @@ def parse_sweep(words: Sequence[str], config: Config) -> dict[str, list[Any]]:
             raise ConfigError(f"sweep {word!r} is not NAME=VALUE,VALUE,…")
         if name not in kinds:
             config.replace(**{name: None})  # raises, and knows the near names
-        kind = kinds[name]
-        if kind not in (int, float):
+        kind = next((k for k in (int, float) if k in _kinds(kinds[name])), None)
+        if kind is None:
             raise ConfigError(
                 f"a sweep varies numbers, and {name} is none",
                 "begin one run for each value",
@@ -79,13 +148,24 @@ def parse_sweep(words: Sequence[str], config: Config) -> dict[str, list[Any]]:
     return sweep
 
 
-def configs_of(config: Config, sweep: dict[str, list[Any]]) -> dict[str, Config]:
-    """A config for each point of the sweep's grid, by name: `sigma=3,seed=0`."""
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """The types of a field that holds one value, or None beside it."""
+    union = get_args(annotation)
+    return union if type(None) in union else (annotation,)
+
+
+def configs_of(
+    config: Config, sweep: dict[str, list[Any]]
+) -> dict[str, tuple[dict[str, Any], Config]]:
+    """Values and config for each point of the sweep's grid, by name: `sigma=3,seed=0`.
+
+    A field that is not swept has one point, whose name is empty.
+    """
     points = {}
     for values in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, values, strict=True))
         name = ",".join(f"{key}={_short(value)}" for key, value in chosen.items())
-        points[name] = config.replace(**chosen)
+        points[name] = chosen, config.replace(**chosen)
     return points
 
 
@@ -95,39 +175,59 @@ def _short(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-def name_pictures(paths: Sequence[str]) -> list[str]:
-    """A name for each picture: its file's, told apart by -2, -3, … where equal.
+def name_images(paths: Sequence[Path], out: Path) -> dict[str, Path]:
+    """A folder's name for each image, once each: that of its file.
 
-    None is that of a file beside the runs' folders, and none begins with a dot.
+    That is the stem; where stems meet, the file's whole name; where these meet too,
+    with its folder's, or a hash of its path. Names meet without regard to case and
+    Unicode form, as they do on some file systems. An image keeps the name under which
+    `out` holds it already, so that another beside it changes nothing.
     """
-    names = ["summary.json", "sweep.png", "config.json"]
-    taken = len(names)
-    for path in paths:
-        stem = Path(path).stem[:60].lstrip(".") or "picture"
-        name, number = stem, 1
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names[taken:]
+    paths = list(dict.fromkeys(paths))
+    forms = [_forms(path) for path in paths]
+    levels, kept = [0] * len(paths), [False] * len(paths)
+    for index, path in enumerate(paths):
+        for level, name in enumerate(forms[index]):
+            if _is_of(out / name, path):
+                levels[index], kept[index] = level, True
+                break
+    while True:
+        keys = [_key(form[level]) for form, level in zip(forms, levels, strict=True)]
+        met = Counter([*keys, *map(_key, FILES)])
+        again = [
+            index
+            for index, key in enumerate(keys)
+            if met[key] > 1 and not kept[index] and levels[index] < 3
+        ]
+        if not again:
+            break
+        for index in again:
+            levels[index] += 1
+    names = [form[level] for form, level in zip(forms, levels, strict=True)]
+    return dict(zip(names, paths, strict=True))
 
 
-def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
-    """Runs that can share a program, no more of them at once than memory holds."""
-    from jax_inr.many import varying
+def _forms(path: Path) -> list[str]:
+    """The names that an image may have, from the one wanted to the one nobody has."""
+    digest = hashlib.sha256(bytes(path)).hexdigest()[:12]
+    stem, name, parent = path.stem[:60], path.name, path.absolute().parent.name[:60]
+    forms = [stem, name[-120:], f"{parent}-{name[-60:]}", f"{stem[:40]}-{digest}"]
+    # None begins with a dot: those are files at work.
+    plain = [unicodedata.normalize("NFC", form).lstrip(".") for form in forms]
+    return [form or f"image-{digest}" for form in plain]
 
-    alike: dict[Any, list[Run]] = {}
-    for run in runs:
-        same = run.config.replace(
-            **{name: getattr(Config(), name) for name in varying(run.config)}
-        )
-        alike.setdefault((run.picture.image.shape, same), []).append(run)
-    for (shape, config), several in alike.items():
-        height, width, channels = shape
-        one = cost.fit_bytes(config, height, width, channels)
-        most = min(max(cost.available_bytes() // (2 * one), 1), MOST_AT_ONCE)
-        for start in range(0, len(several), most):
-            yield several[start : start + most]
+
+def _key(name: str) -> str:
+    folded = unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def _is_of(folder: Path, path: Path) -> bool:
+    """Whether the finished run in a folder, or one of its points, is of this file."""
+    for summary in (*folder.glob("summary.json"), *folder.glob("*/summary.json")):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            return json.loads(summary.read_bytes())["image"]["path"] == shown(path)
+    return False
 
 
 def open_whole(out: Path) -> RunFolder:
@@ -141,134 +241,12 @@ def open_whole(out: Path) -> RunFolder:
     return whole
 
 
-def open_run(
-    folder: Path, run: Run, overwrite: bool
-) -> tuple[RunFolder, dict[str, Any] | None]:
-    """The locked folder of a run, and its summary if this very run ended there.
-
-    Raises:
-        OutputError: it cannot be written or locked; or something else is in it than
-            what this very run has left, and `overwrite` does not allow that.
-        CheckpointError: a file there is damaged.
-    """
-    with contextlib.ExitStack() as undo:
-        files = undo.enter_context(RunFolder.create(folder, overwrite=True))
-        summary = None
-        names = [n for n in os.listdir(folder) if not n.startswith(".jax_inr")]
-        if names and not overwrite:
-            same = "config.json" in names and (
-                files.read_json("config.json") == run.config.to_dict()
-            )
-            if same and "summary.json" in names:
-                summary = files.read_summary()
-                if summary["image"]["sha256"] != run.picture.sha256:
-                    hint = "choose another folder, or --overwrite"
-                    raise OutputError(f"{shown(folder)} is of another picture", hint)
-            # A run of many keeps no checkpoints: those are of one to be resumed.
-            elif not same or not {*names} <= {*RUN_FILES}:
-                hint = "choose another folder, or --overwrite"
-                raise OutputError(f"{shown(folder)} is not empty", hint)
-        undo.pop_all()
-    return files, summary
-
-
-def fit_all(
-    runs: Sequence[Run],
-    out: Path,
-    *,
-    device: str = "auto",
-    overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_done: Callable[[str, dict[str, Any]], None] = lambda name, summary: None,
-    on_notice: Callable[[str], None] = print,
-) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
-    """Fit all runs that `out` does not hold yet; their summaries and the failures.
-
-    `out/NAME` becomes the folder of a run; it is written when its group has ended.
-    What stands in a run's way there is that run's failure, before anything is fitted.
-    """
-    from jax_inr.many import fit_many
-
-    summaries: dict[str, dict[str, Any]] = {}
-    failures: list[Failure] = []
-
-    def opened(some: Iterable[Run]) -> Iterator[tuple[Run, RunFolder]]:
-        """The runs that are to be fitted, each with its folder."""
-        for run in some:
-            try:
-                files, summary = open_run(out / run.name, run, overwrite)
-            except JaxInrError as error:
-                failures.append(Failure(run.name, error))
-                continue
-            if summary is None:
-                yield run, files
-                continue
-            files.close()
-            summaries[run.name] = summary
-            on_done(run.name, summary)
-
-    todo = []
-    for run, files in opened(runs):
-        files.close()  # a process may not hold thousands of locks
-        todo.append(run)
-    for group in groups(todo):
-        with contextlib.ExitStack() as locks:
-            held = []
-            for run, files in opened(group):
-                held.append((run, locks.enter_context(files)))
-            if not held:
-                continue
-
-            def notice(index: int, text: str, held: list[Any] = held) -> None:
-                on_notice(f"{held[index][0].name}: {text}")
-
-            try:
-                with cost.memory_errors():
-                    fits = fit_many(
-                        [run.picture for run, _ in held],
-                        [run.config for run, _ in held],
-                        device=device,
-                        on_progress=on_progress,
-                        on_notice=notice,
-                    )
-            except JaxInrError as error:
-                failures += [Failure(run.name, error) for run, _ in held]
-                continue
-            for (run, files), fit in zip(held, fits, strict=True):
-                try:
-                    write_run(files, run, fit)
-                except JaxInrError as error:
-                    failures.append(Failure(run.name, error))
-                else:
-                    summaries[run.name] = fit.summary
-                    on_done(run.name, fit.summary)
-    order = {run.name: i for i, run in enumerate(runs)}
-    return dict(sorted(summaries.items(), key=lambda one: order[one[0]])), failures
-
-
-def write_run(files: RunFolder, run: Run, fit: Any) -> None:
-    """The files of a single run's folder, but for checkpoints; the summary last.
-
-    Raises:
-        OutputError: something cannot be written.
-        DivergedError: the fit has diverged, and gets no summary: it is not finished.
-    """
-    from jax_inr.draw import run_images
-
-    files.clear()
-    files.write_json("config.json", run.config.to_dict())
-    for row in fit.rows:
-        files.append_metrics(row)
-    files.save_field(fit.tensors, fit.header)
-    run_images.write_reconstruction(files, fit.prediction, run.config)
-    steps = fit.summary["steps"]
-    run_images.write_figures(
-        files, fit.prediction, run.picture, run.config, fit.tensors, steps
-    )
-    if fit.summary["stopped"] == "diverged":
-        raise DivergedError(
-            "the fit diverged: not finite; its last good state is kept",
-            f"try --learning-rate {run.config.learning_rate / 10:g}, or a longer "
-            "--warmup-steps",
-        )
-    files.write_json("summary.json", fit.summary)
+@contextlib.contextmanager
+def _going_on(out: Path) -> Iterator[None]:
+    """Say of an interruption how all runs go on: --resume would be of one of them."""
+    try:
+        yield
+    except Interrupted as error:
+        what, _, _ = str(error).partition("; ")
+        text = f"{what}; the same command with --out {shown(out)} goes on"
+        raise Interrupted(text, error.exit_code - 128) from error

@@ -82,9 +82,19 @@ def read_frame(path: Path) -> Frame | None:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             about: Any = picture.info
+            # Only as large as `encode_frame` makes them.
+            if max(picture.size) > 2 * PANEL_SIDE:
+                return None
             step, psnr_db = int(about["step"]), float(about["psnr_db"])
             panels = np.asarray(picture)
-    except (OSError, LookupError, ValueError, SyntaxError):
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):
         return None
     panels = panels.reshape(*panels.shape[:2], -1)
     return Frame(step, psnr_db, *np.split(panels, 2, axis=1))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # What the page's textures hold: 4 numbers a texel, 4096 texels a row.
 MAX_WIDTH = 4000
 MAX_NUMBERS = 1 << 24
+# Pixels of the picture beside the field, which a browser decodes at once.
+MAX_PIXELS = 1 << 24
 # Colours that weights of 16 bits may be off by before 32 bits are taken.
 HALF_TOLERANCE = 0.5 / 255
 
@@ -60,6 +62,7 @@ def to_html(
         ConfigError: the page cannot evaluate the field; the message says why.
         ImageError: the picture has another size than the field's.
     """
+    check_size(field)
     encoding, layers = program(field)
     native = field.render()
     if image is None:
@@ -110,6 +113,16 @@ def to_html(
     page = importlib.resources.files("jax_inr.draw").joinpath("page.html")
     text = page.read_text(encoding="utf-8")
     return re.sub("__([A-Z]+)__", lambda found: parts[found[1]], text)
+
+
+def check_size(field: "ImageField") -> None:
+    """Refuse a field of a picture that the page cannot hold; ConfigError."""
+    if field.height * field.width > MAX_PIXELS:
+        raise ConfigError(
+            f"the page holds a picture of up to {MAX_PIXELS} pixels, and the field is "
+            f"of {field.height} x {field.width}",
+            "use render, or fit a smaller picture",
+        )
 
 
 def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:

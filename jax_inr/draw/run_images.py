@@ -11,9 +11,9 @@ from jax_inr.config import Config
 from jax_inr.draw import film
 from jax_inr.draw.encoding import encoding_channels
 from jax_inr.io import summaries
-from jax_inr.io.files import shown
 from jax_inr.io.images import Picture, encode_png
 from jax_inr.io.runs import RunFolder
+from jax_inr.io.text import shown
 from jax_inr.results import Fit
 
 
@@ -37,7 +37,8 @@ def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
     folder.write("comparison.png", plots.png(figure))
     figure = plots.curves(folder.read_metrics(), caption)
     folder.write("curves.png", plots.png(figure))
-    channels, titles = encoding_channels(fit.tensors, *pixels.shape[:2], fit.model)
+    height, width, _ = pixels.shape
+    channels, titles = encoding_channels(fit.tensors, height, width, fit.model)
     figure = plots.encoding(channels, titles, caption)
     folder.write("encoding.png", plots.png(figure))
 

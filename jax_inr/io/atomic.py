@@ -16,6 +16,15 @@ from jax_inr.io.text import StrPath, shown
 
 TEMP_PATTERN = ".jax_inr-*.tmp"
 
+# What file systems say that cannot bring a folder's names to the disk, as some of
+# FUSE and SMB cannot.
+_NO_SYNC = (
+    errno.EINVAL,
+    errno.EBADF,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -24,6 +33,8 @@ def output_errors(path: StrPath) -> Iterator[None]:
     """Turns an OSError into an OutputError that names `path` and the reason."""
     try:
         yield
+    except OutputError:
+        raise
     except OSError as error:
         free = "free some space, or " if error.errno in _FULL else ""
         raise OutputError(
@@ -33,39 +44,47 @@ def output_errors(path: StrPath) -> Iterator[None]:
 
 
 def sync(path: StrPath) -> None:
-    """Brings a file, or a folder's list of names, to the disk."""
+    """Brings a file, or a folder's list of names, to the disk, where that can be."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot sync a folder.
-        if error.errno != errno.EINVAL:
+        if error.errno not in _NO_SYNC:
             raise
     finally:
         os.close(descriptor)
 
 
-def write_atomic(path: StrPath, data: bytes | bytearray) -> None:
+def write_atomic(
+    path: StrPath, data: bytes | bytearray, *, follow: bool = False
+) -> None:
     """Writes a file so that at any moment its old or its new content is there.
 
-    Raises OutputError; the old content then stays, and no temporary file does.
+    Raises OutputError; the old content then stays, and no temporary file does. See
+    `atomic_file` for `follow`.
     """
-    with atomic_file(path) as file:
+    with atomic_file(path, follow=follow) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def atomic_file(path: StrPath) -> Iterator[BinaryIO]:
+def atomic_file(path: StrPath, *, follow: bool = False) -> Iterator[BinaryIO]:
     """Opens a file to write piece by piece; it takes its name when the block is done.
 
-    Raises OutputError. After any error in the block the old content stays, and no
-    temporary file does.
+    `follow`: where `path` is a link, write what it leads to; without, the file takes
+    the link's place. A `~` at the start is the user's home. Raises OutputError. After
+    any error in the block the old content stays, and no temporary file does.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     # Not made from the file's own name, which may be as long as a name can be.
     unique = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temp = path.parent / TEMP_PATTERN.replace("*", unique)
     with output_errors(path):
+        if follow and path.is_symlink():
+            # A target that is not there yet is made; a loop of links is an error.
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(path)
+            path = Path(os.path.realpath(path))
+        temp = path.parent / TEMP_PATTERN.replace("*", unique)
         # A rename would put a file in the place of a device.
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {shown(path)}: it exists and is no file")

@@ -1,4 +1,4 @@
-"""Files of anybody, opened to be read: regular ones alone, without waiting.
+"""Files of anybody, opened to be read: regular ones alone, and no more than is due.
 
 Imports neither JAX nor torch.
 """
@@ -7,17 +7,36 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from jax_inr.errors import CheckpointError
-from jax_inr.io.text import StrPath, shown
+from jax_inr.errors import CheckpointError, JaxInrError
+from jax_inr.io.text import MAX_JSON_BYTES, StrPath, from_json, shown
+
+
+def refuse_link(path: StrPath, kind: type[JaxInrError]) -> None:
+    """Raise an error of a kind where a path is a link.
+
+    A run's folder may be a stranger's, and its links lead to files of the user's.
+    """
+    if os.path.islink(path):
+        problem = "is a link, and no link is followed in a run's folder"
+        raise kind(
+            f"{shown(path)} {problem}", "remove it, or put the file itself there"
+        )
 
 
 @contextlib.contextmanager
-def reading(path: StrPath) -> Iterator[BinaryIO]:
-    """Opens a regular file; CheckpointError otherwise, without waiting for a FIFO."""
+def reading(path: StrPath, *, follow: bool = True) -> Iterator[BinaryIO]:
+    """Opens a regular file; CheckpointError otherwise, without waiting for a FIFO.
+
+    `follow`: whether `path` may be a link. A `~` at its start is the user's home.
+    """
+    flags = os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        if not follow:
+            refuse_link(path, CheckpointError)
+        path = os.path.expanduser(path)
+        with open(path, "rb", opener=lambda p, f: os.open(p, f | flags)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise CheckpointError(f"cannot read {shown(path)}: not a regular file")
             yield file
@@ -26,5 +45,18 @@ def reading(path: StrPath) -> Iterator[BinaryIO]:
         raise CheckpointError(f"cannot read {shown(path)}: {reason}") from error
 
 
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+def read_json(path: StrPath, *, follow: bool = True) -> Any:
+    """The value of a JSON file of at most MAX_JSON_BYTES.
+
+    Raises:
+        CheckpointError: the file cannot be read, is larger, or is no JSON.
+    """
+    with reading(path, follow=follow) as file:
+        data = file.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        problem = f"has more than {MAX_JSON_BYTES} bytes"
+        raise CheckpointError(f"{shown(path)} is damaged: it {problem}")
+    try:
+        return from_json(data)
+    except ValueError as error:
+        raise CheckpointError(f"{shown(path)} is damaged: {error}") from error

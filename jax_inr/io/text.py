@@ -1,4 +1,4 @@
-"""Text as it goes to people and files: printable paths, and JSON that is valid.
+"""Text as it goes to people and files: paths in one line, and JSON that is valid.
 
 Imports neither JAX nor torch.
 """
@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr.errors import printable
+
+MAX_JSON_BYTES = 2**20  # of a file of one JSON value
+
 StrPath = str | os.PathLike[str]
 
 
-def shown(path: StrPath) -> str:
-    """The path as one line of printable text, escaped where it must be."""
-    text = os.fspath(path)
-    return text if text.isprintable() else ascii(text)
+def shown(path: StrPath, most: int = 500) -> str:
+    """The path, or other foreign text, as one line: see `printable`."""
+    return printable(os.fspath(path), most)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -43,10 +46,18 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(data: bytes) -> Any:
-    """The value of UTF-8 JSON; ValueError also for duplicate keys and deep nesting."""
+    """The value of UTF-8 JSON, with or without a byte order mark.
+
+    ValueError for what is no JSON, and for duplicate keys, deep nesting and numbers
+    beyond 64 bits.
+    """
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse
+            data.decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse,
+            parse_int=_whole,
+            parse_float=_real,
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -61,3 +72,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(digits: str) -> int:
+    # Python's integers have no end: larger ones overflow wherever floats are due.
+    if len(digits) > 21 or abs(value := int(digits)) >= 2**64:
+        raise ValueError("a number is too large")
+    return value
+
+
+def _real(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError("a number is too large")
+    return value

@@ -53,13 +53,14 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
     """
     folder = Path(path).absolute().parent
     with atomic.output_errors(path):
-        free = shutil.disk_usage(folder).free
+        disk = shutil.disk_usage(folder)
     needed = 4 * height * width * channels
-    if is_float(path) and needed > free:
+    # Some mounts know no size, and say that it is 0.
+    if is_float(path) and disk.total and needed > disk.free:
         raise OutputError(
             f"cannot write {shown(path)}: it takes {needed / 2**30:.2f} GiB, and the "
-            f"disk has {free / 2**30:.2f} GiB left",
-            "choose a smaller --size or another folder",
+            f"disk has {disk.free / 2**30:.2f} GiB left",
+            "choose a smaller size or another folder",
         )
 
 
@@ -81,7 +82,7 @@ def write_image(
     """
     shape = (height, width, channels)
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
-    with atomic.atomic_file(path) as file:
+    with atomic.atomic_file(path, follow=True) as file:
         write.get(suffix_of(path), _write_tiff)(file, bands, shape)
 
 

@@ -1,13 +1,24 @@
 """What a person sees: plain lines without control codes, the closing table."""
 
 import io
+import math
 
+import pytest
 from rich.console import Console
 
-from jax_inr.cli.progress import Display, closing_table
-from jax_inr.loop import Progress
+from jax_inr.cli import progress
+from jax_inr.cli.progress import Display, Rows, closing_table, status
+from jax_inr.lanes import Progress
 
-PROGRESS = Progress(50, 100, 1.0, 0.00123, 29.1, 25.0)
+PROGRESS = Progress(
+    step=50,
+    steps=100,
+    seconds=1.0,
+    loss=0.00123,
+    psnr_db=14.62,
+    evaluated_step=1,
+    steps_per_second=25.0,
+)
 SUMMARY = {
     "psnr_db": 35.034,
     "psnr_8bit_db": float("inf"),
@@ -31,18 +42,59 @@ def shown(width: int = 80, quiet: bool = False, steps: int = 1) -> str:
     return stream.getvalue()
 
 
-def test_a_plain_line_names_step_loss_psnr_speed_and_time_left():
-    line = "step 50/100  loss 0.00123  PSNR 29.10 dB  25 steps/s  2 s left\n"
+def test_a_plain_line_names_the_losss_psnr_and_the_evaluation_with_its_step():
+    line = (
+        "step 50/100  loss 0.00123 (its PSNR 29.10 dB)  evaluated 14.62 dB at step 1  "
+        "25 steps/s  2 s left\n"
+    )
     assert shown() == line
     assert shown(width=20) == line  # wrapped by nobody
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"psnr_db": math.nan, "evaluated_step": 0},
+        {"psnr_db": math.nan},
+        {"loss": math.nan},
+        {"loss": math.inf},
+    ],
+)
+def test_no_psnr_is_ever_nan_or_of_no_step(change):
+    text = status(PROGRESS._replace(**change))
+    assert "nan dB" not in text and "at step 0" not in text and "-inf" not in text
+    assert ("evaluated" in text) == (not math.isnan(change.get("psnr_db", 0)))
 
 
 def test_the_last_chunk_is_always_said_and_the_others_now_and_then():
     assert shown(steps=3).count("\n") == 2
 
 
-def test_quiet_says_nothing():
+def test_quiet_says_nothing_and_still_knows_that_a_fit_began():
     assert shown(quiet=True) == ""
+    display = Display(Console(file=io.StringIO()), quiet=True)
+    assert not display.began
+    display(PROGRESS)
+    assert display.began
+
+
+def test_rows_are_told_now_and_then_with_the_time_left(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 90, 9)).__next__)
+    with Rows(Console(file=stream, width=80), 40) as rows:
+        rows(10)
+    assert stream.getvalue() == "row 10/40  27 s left\n"
+
+
+def test_a_log_file_gets_no_control_codes_even_under_force_color(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = progress.console()
+    with Display(console) as display:
+        display(PROGRESS)
+    console.print(closing_table(SUMMARY))
+    text = capsys.readouterr().out
+    assert "step 50/100" in text and "35.03 dB" in text
+    assert "\x1b" not in text and "\r" not in text
 
 
 def test_the_closing_table_has_the_summarys_numbers():
@@ -51,4 +103,4 @@ def test_the_closing_table_has_the_summarys_numbers():
     text = stream.getvalue()
     for part in ("35.03 dB", "inf dB", "n/a", "66691", "compile 1.00, fit 2.00"):
         assert part in text
-    assert "4 x 3 pixels" in text
+    assert "3 x 4 pixels (height x width)" in text

@@ -1,13 +1,11 @@
-"""The commands that use a field: render, export, extrapolate, in real processes."""
+"""`jax-inr render`: what is drawn, what is refused, and what a signal leaves."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import tifffile
@@ -15,23 +13,25 @@ from conftest import ROOT, draw, run_script, said
 from PIL import Image
 
 from jax_inr import fitting
-from jax_inr.analysis import extrapolation
 from jax_inr.cli import main
 from jax_inr.cli import render as viewing
 from jax_inr.config import Config
 from jax_inr.coordinates import check_view
 from jax_inr.errors import ConfigError
 from jax_inr.field import ImageField
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 
 SMALL = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12))
 GELU = SMALL.replace(activation="gelu")
 
 
+def made(config=SMALL, height=12, width=17):
+    model = make_model(config, height, width, 3)
+    return ImageField.make(model, draw(model), (height, width, 3), config)
+
+
 def saved(folder, config=SMALL, height=12, width=17, name="field.safetensors"):
-    field = ImageField(
-        config, height, width, 3, draw(make_model(config, height, width, 3))
-    )
+    field = made(config, height, width)
     field.save(folder / name)
     return field
 
@@ -78,12 +78,12 @@ def test_twice_as_large_and_windows_are_the_same_function(tmp_path):
     np.testing.assert_array_equal(np.load(out), beyond)
 
 
-def test_bands_are_the_render_bit_for_bit():
-    field = ImageField(SMALL, 12, 17, 3, draw(make_model(SMALL, 12, 17, 3)))
+def test_strips_are_the_render_bit_for_bit():
+    field = made()
     for size in ((200, 300), (3, 20_000), (1, 1)):
-        bands = list(field.render_bands(*size))
-        np.testing.assert_array_equal(np.concatenate(bands), field.render(*size))
-        assert max(len(band) for band in bands) * size[1] <= 2 * max(size[1], 16_384)
+        strips = list(field.render_strips(*size))
+        np.testing.assert_array_equal(np.concatenate(strips), field.render(*size))
+        assert max(len(strip) for strip in strips) * size[1] <= 2 * max(size[1], 16_384)
 
 
 def test_derivatives_are_drawn_and_kept(tmp_path, capsys):
@@ -227,74 +227,15 @@ def test_a_render_of_16384_stays_below_2_gb_and_shows_progress(tmp_path):
     "view", [(0, 5), (5, -1), (65_536, 1), (4, 4, (0.5, 0, 0.5, 1))]
 )
 def test_the_field_refuses_a_view_that_cannot_be_drawn(view):
-    field = ImageField(SMALL, 12, 17, 3, draw(make_model(SMALL, 12, 17, 3)))
+    field = made()
     with pytest.raises(ConfigError):
         check_view(*view)
     with pytest.raises(ConfigError):
         field.render(*view)
 
 
-# export and extrapolate
-
-
-def test_export_writes_the_page_with_the_runs_own_picture(tmp_path, image, monkeypatch):
-    config = SMALL.replace(steps=2)
-    fitting.fit(image, config, out=tmp_path / "run")
-    seen = []
-
-    def to_html(field, path, *how):
-        seen.append((path, *how))
-        Path(path).touch()
-
-    monkeypatch.setattr(ImageField, "to_html", to_html)
-    out = str(tmp_path / "cat.html")
-    assert main.main(["export", str(tmp_path / "run"), "--out", out]) == 0
-    np.testing.assert_array_equal(seen[0][1], image)
-    assert seen[0][0] == out
-    saved(tmp_path)
-    assert main.main(["export", str(tmp_path / "field.safetensors"), "--out", out]) == 0
-    assert seen[1][1] is None
-    Image.fromarray(np.zeros((40, 34, 3), np.uint8)).save(tmp_path / "a.png")
-    arguments = ["--image", str(tmp_path / "a.png"), "--title", "Ein Bild"]
-    path = str(tmp_path / "field.safetensors")
-    assert main.main(["export", path, "--out", out, *arguments]) == 0
-    assert seen[2][1].shape == (12, 17, 3) and seen[2][2] == "Ein Bild"
-
-
-def test_export_refuses_another_suffix_and_the_cnn(tmp_path, capsys):
-    config = Config(network="cnn", encoding="none", hidden_features=(4,))
-    saved(tmp_path, config)
-    path = str(tmp_path / "field.safetensors")
-    assert main.main(["export", path, "--out", str(tmp_path / "a.png")]) == 2
-    assert main.main(["export", path, "--out", str(tmp_path / "a.html")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert ".html" in lines[0] and "one pixel at a time" in lines[1]
-    assert os.listdir(tmp_path) == ["field.safetensors"]
-
-
-def test_whole_frequencies_are_periodic_and_drawn_ones_are_not(tmp_path, capsys):
-    gaussian = saved(tmp_path, SMALL, name="gaussian")
-    whole = SMALL.replace(encoding="periodic")
-    periodic = saved(tmp_path, whole, name="periodic")
-    first, second = map(extrapolation.measure, (gaussian, periodic))
-    assert first.sentence.startswith("not periodic") and first.rms > 0.01
-    assert second.sentence.startswith("periodic") and second.largest < 1e-4
-    # The measurement itself, once more: one field, one shift.
-    coords = np.random.default_rng(5).random((500, 2)).astype(np.float32)
-    shift = np.asarray(gaussian(coords + np.array([0, 1], np.float32))) - gaussian(
-        coords
-    )
-    assert np.sqrt((shift**2).mean()) == pytest.approx(first.rms, rel=0.5)
-    out = tmp_path / "a.png"
-    paths = [str(tmp_path / name) for name in ("gaussian", "periodic")]
-    assert main.main(["extrapolate", *paths, "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    assert "gaussian: not periodic" in printed and "periodic: periodic" in printed
-    assert np.asarray(Image.open(out)).shape[1] > 500
-
-
-def test_a_view_has_the_pictures_pixels_unless_asked_otherwise():
-    field = ImageField(SMALL, 12, 17, 3, jax.tree.map(np.asarray, {"params": {}}))
+def test_a_view_has_the_images_pixels_unless_asked_otherwise():
+    field = made()
     assert viewing.view_size(field, None, None, (0, 0, 1, 1)) == (12, 17)
     assert viewing.view_size(field, None, 4, (0, 0, 1, 1)) == (48, 68)
     assert viewing.view_size(field, None, 2, (-1, 0, 1, 0.5)) == (48, 17)

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ import pytest
 
 from jax_inr.errors import OutputError
 from jax_inr.io.atomic import TEMP_PATTERN, write_atomic
+from jax_inr.io.images import load_image, save_image
+from jax_inr.io.reading import reading
+from jax_inr.io.runs import RunFolder
 from jax_inr.io.tensorfile import load_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -161,3 +165,74 @@ def test_process_killed_while_saving_leaves_a_whole_file(tmp_path):
         np.testing.assert_array_equal(tensors["x"], np.full(50_000, header["n"]))
         strays = set(os.listdir(tmp_path)) - {"a"}
         assert strays == {temp.name for temp in tmp_path.glob(TEMP_PATTERN)}
+
+
+# Links, homes, file systems.
+
+
+def test_link_that_the_caller_names_is_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").write_bytes(b"old")
+    (tmp_path / "link.png").symlink_to(Path("real") / "a.png")
+    (tmp_path / "second.png").symlink_to("link.png")
+    for name in ("link.png", "second.png"):
+        write_atomic(tmp_path / name, name.encode(), follow=True)
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real" / "a.png").read_bytes() == name.encode()
+    assert os.listdir(tmp_path / "real") == ["a.png"]
+    (tmp_path / "new.png").symlink_to(Path("real") / "b.png")  # not there yet
+    write_atomic(tmp_path / "new.png", b"new", follow=True)
+    assert (tmp_path / "real" / "b.png").read_bytes() == b"new"
+
+
+def test_link_that_leads_nowhere_is_an_output_error(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "lost").symlink_to(Path("missing") / "a")
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name, reason in (
+        ("loop", "symbolic links"),
+        ("lost", "No such file"),
+        ("device", "no file"),
+    ):
+        with pytest.raises(OutputError, match=reason):
+            write_atomic(tmp_path / name, b"data", follow=True)
+        assert (tmp_path / name).is_symlink()
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_other_links_are_replaced_and_their_targets_left(tmp_path):
+    (tmp_path / "precious").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to("precious")
+    write_atomic(tmp_path / "link", b"data")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+    assert (tmp_path / "link").read_bytes() == b"data"
+
+
+def test_tilde_is_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_atomic("~/a", b"data")
+    with reading("~/a") as file:
+        assert file.read() == b"data"
+    image = np.full((2, 3, 1), 0.2, np.float32)
+    save_image("~/a.png", image)
+    np.testing.assert_array_equal(load_image("~/a.png").image, image)
+    with RunFolder.create("~/run") as run:
+        run.write("config.json", b"{}")
+    assert sorted(os.listdir(tmp_path)) == ["a", "a.png", "run"]
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "EBADF", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"])
+def test_folder_that_cannot_be_synced_is_forgiven(tmp_path, monkeypatch, name):
+    """FUSE, SMB and others say so each in their way."""
+    fsync = os.fsync
+
+    def fail_for_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(getattr(errno, name), "no sync of folders")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_folders)
+    write_atomic(tmp_path / "a", b"data")
+    assert (tmp_path / "a").read_bytes() == b"data"

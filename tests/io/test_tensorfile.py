@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_inr.config import Config
-from jax_inr.errors import CheckpointError, OutputError
+from jax_inr.errors import CheckpointError, DeviceError, OutputError
 from jax_inr.io import tensorfile
 from jax_inr.io.tensorfile import load_tensors, save_tensors
 from jax_inr.io.text import shown
@@ -491,3 +491,67 @@ def test_files_and_runs_need_neither_framework():
     )
     process = child(code)
     assert process.communicate() and process.returncode == 0
+
+
+# Reads are bounded by what the file is.
+
+
+@pytest.fixture
+def traced():
+    """The most memory that Python and numpy took since the test began."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def test_sparse_file_whose_header_claims_little_is_not_read(tmp_path, traced):
+    path = tmp_path / "sparse"
+    path.write_bytes(seal(PAIR, BODY))
+    os.truncate(path, 4_190_000_000)
+    assert "4190000000 bytes" in refusal(path)
+    assert traced() < 2e6
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_data_that_no_use_is_known_for_are_not_read(tmp_path, traced, sealed):
+    """Also where the file is all that its own header says."""
+    count = 2**28
+    tensor = {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}
+    start = seal({"x": tensor}, hashed=False)
+    digest = hashlib.sha256(start)
+    for _ in range(256):
+        digest.update(bytes(2**20))
+    if sealed:
+        start = start.replace(b"0" * 64, digest.hexdigest().encode(), 1)
+    path = tmp_path / "sparse"
+    path.write_bytes(start)
+    os.truncate(path, len(start) + count)
+
+    def check(layout, header):
+        assert {name: (a.dtype, a.shape) for name, a in layout.items()} == {
+            "x": (np.uint8, (count,))
+        }
+        raise CheckpointError(f"{path}: no such tensor")
+
+    with pytest.raises(CheckpointError, match="no such" if sealed else "sha256"):
+        load_tensors(path, "field", check=check)
+    assert traced() < 4e6
+
+
+def test_file_larger_than_the_memory_left_is_refused(tmp_path, monkeypatch, good):
+    (tmp_path / "a").write_bytes(good)
+    monkeypatch.setattr(tensorfile, "available_bytes", lambda: 2 * len(good) - 1)
+    with pytest.raises(DeviceError, match="the machine has"):
+        load_tensors(tmp_path / "a", "field")
+    monkeypatch.setattr(tensorfile, "available_bytes", lambda: 2 * len(good))
+    load_tensors(tmp_path / "a", "field")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m\n", "x" * 10**5])
+def test_names_of_tensors_are_shown_as_text(tmp_path, name):
+    """`refusal` looks at the message."""
+    body = np.array([np.nan], np.float32).tobytes()
+    message = refusal(tmp_path / "a", seal({name: f32(0, 4)}, body))
+    assert "not finite" in message
+    refusal(tmp_path / "a", seal({name: {**f32(0, 4), "dtype": name}}, body))
+    refusal(tmp_path / "a", seal({}, about={"kind": name}))

@@ -1,4 +1,4 @@
-"""io.text: JSON that is valid whatever the numbers, and read strictly."""
+"""io.text: foreign text in one line; JSON valid whatever the numbers, read strictly."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jax_inr.io.text import from_json, to_json
+from jax_inr.errors import JaxInrError
+from jax_inr.io.text import from_json, shown, to_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,8 @@ def test_json_is_valid_whatever_the_numbers():
     "data",
     [
         *(b"NaN", b"[Infinity]", b'{"a": -Infinity}', b'{"a": 1, "a": 1}'),
-        *(b"", b"\xff", b"\xef\xbb\xbf1", "1".encode("utf-16"), b"1 2", b"'a'"),
+        *(b"", b"\xff", b"\xef\xbb\xbf", "1".encode("utf-16"), b"1 2", b"'a'"),
+        *(b"1e999", b"[-1e400]", b"1" * 400, b"-" + b"9" * 21, b"%d" % 2**64),
         b"[" * 10**5,
     ],
 )
@@ -61,8 +63,18 @@ def test_what_is_not_json_is_a_value_error(data):
         from_json(data)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text():
+    """Editors on Windows begin UTF-8 files with one."""
+    assert from_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    assert from_json('{"a": "\ufeffb"}'.encode()) == {"a": "\ufeffb"}
+
+
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(1 - 2**64, 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -80,3 +92,33 @@ def test_json_comes_back(value):
         return value
 
     assert from_json(to_json(value).encode()) == with_names(value)
+
+
+HOSTILE = ("\x1b[31m", "\n", "\r", "\0", "\u202e", "\ud800", "\x9b", "\u2028")
+
+
+@given(
+    st.text() | st.sampled_from(HOSTILE).map(lambda c: c * 10**5), st.integers(8, 99)
+)
+def test_shown_text_is_one_printable_line_of_bounded_length(text, most):
+    line = shown(text, most)
+    assert line.isprintable() and len(line) <= most
+    if text.isprintable() and len(text) <= most:
+        assert line == text
+
+
+def test_shown_text_keeps_both_ends_and_escapes_as_python_does():
+    assert shown("a\x1b[31m\nü\u202e") == "a\\x1b[31m\\nü\\u202e"
+    line = shown("begin" + "x" * 10**6 + "end", 20)
+    assert line.startswith("beginx") and line.endswith("xend") and "…" in line
+
+
+@pytest.mark.parametrize("kind", JaxInrError.__subclasses__())
+def test_no_error_says_more_than_a_line(kind):
+    """Whatever a message quotes: names and versions of files, of a megabyte each."""
+    for text in HOSTILE:
+        error = kind(f"the tensor {text * 10**5} is missing", f"drop {text}")
+        assert str(error).isprintable() and len(str(error)) < 3000
+        assert error.hint.isprintable()
+        assert str(error).startswith("the tensor ")
+    assert str(kind("as it stands: ü")) == "as it stands: ü"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr.cli.main import devices_for_cores
 from jax_inr.config import Config
+from jax_inr.machine import devices_for_cores
 from jax_inr.presets import preset
 
 Run = Callable[[int], float]

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from jax_inr.errors import CheckpointError, ImageError
-from jax_inr.io import tensorfile
 from jax_inr.io.atomic import output_errors, write_atomic
 from jax_inr.io.images import Picture, encode_png, load_image
-from jax_inr.io.reading import reading
-from jax_inr.io.text import from_json, shown, to_json
+from jax_inr.io.reading import read_json
+from jax_inr.io.text import shown, to_json
 
 
 def read_pictures(
@@ -105,9 +104,7 @@ class Store:
         if self._overwrite or not path.exists():
             return None
         try:
-            with reading(path) as file:
-                data = file.read(tensorfile.MAX_HEADER_BYTES)
-            record = from_json(data)
+            record = read_json(path)
             is_same = record["recipe"] == recipe
             # JSON has infinity as text.
             numbers = {k: float(v) for k, v in record.items() if k.endswith("_db")}

@@ -278,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}")
     if importlib.util.find_spec("torch") is None:
-        parser.error('torch is not installed; pip install "jax-inr[torch]"')
+        parser.error('torch is not installed; pip install -e ".[torch]"')
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     data = options.out.with_suffix(".json")

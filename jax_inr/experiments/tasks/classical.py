@@ -206,7 +206,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
             denoising(wavelet),
             tuple(
                 (name, method)
-                for name in ("db2", "sym4", "bior4.4")
+                for name in ("db2", "sym4", "coif2")
                 for method in ("BayesShrink", "VisuShrink")
             ),
         ),

@@ -1,0 +1,36 @@
+"""`jax-inr bench`: measure sections and write the report."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from jax_inr.cli.parsing import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measure the speed of fits side by side."""
+
+    sections: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Sections to run: steps, race, parameters, kodak, many. Left out: all."""
+    turns: int = 9
+    """Turns of each contender."""
+    quick: bool = False
+    """A form of each section that ends within a minute."""
+    out: Path = Path("docs/performance.md")
+    """Report to write; its .json beside it keeps every measurement."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def command(argv: list[str]) -> int:
+    """Run the sections; returns the exit code."""
+    options = parse(Options, argv, "bench")
+    from jax_inr.experiments.benchmark import report
+
+    report.check_sections(options.sections)
+    sections = options.sections or tuple(report.SECTIONS)
+    report.report(sections, options.turns, options.out, options.quick)
+    print(f"written to {options.out}")
+    return 0
