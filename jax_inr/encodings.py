@@ -53,12 +53,12 @@ def gaussian_frequencies(
 
     Gaussian random Fourier features, arXiv 2006.10739, section 5.
     """
-    return sigma * jax.random.normal(key, (num_axes, num_frequencies))
+    return sigma * jax.random.normal(key, (num_axes, num_frequencies), jnp.float32)
 
 
 def basic_frequencies(num_axes: int = 2) -> Float[Array, "d d"]:
     """B of the basic encoding: one cycle per axis, the identity."""
-    return jnp.eye(num_axes)
+    return jnp.eye(num_axes, dtype=jnp.float32)
 
 
 def positional_frequencies(
@@ -69,8 +69,9 @@ def positional_frequencies(
     2**t - 1 cycles for t evenly from 0 to `octaves`, log-linear, as in the code of
     arXiv 2006.10739.
     """
-    steps = jnp.linspace(0.0, octaves, num_frequencies // num_axes)
-    return jnp.kron(jnp.eye(num_axes), 2**steps - 1)
+    count = num_frequencies // num_axes
+    steps = jnp.linspace(0.0, octaves, count, dtype=jnp.float32)
+    return jnp.kron(jnp.eye(num_axes, dtype=jnp.float32), 2**steps - 1)
 
 
 def periodic_frequencies(

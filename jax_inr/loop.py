@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from jax_inr.metrics import psnr_from_mse
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """Fits in progress in one of the back ends; a fit is a lane."""
 

@@ -55,6 +55,11 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
     """
     start = time.perf_counter()
     with contextlib.ExitStack() as folders:
+        if runs[0].job is not None:
+            # Imported late: the torch back end does without JAX.
+            from jax_inr.tensors import float32
+
+            folders.enter_context(float32())
         for run in runs:
             with failing(run):
                 _open(run, folders, overwrite)

@@ -31,7 +31,7 @@ from jax_inr.plan import (
 )
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
-from jax_inr.tensors import flatten, unflatten_like
+from jax_inr.tensors import flatten, float32, unflatten_like
 from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
 
 T = TypeVar("T")
@@ -306,8 +306,14 @@ def _lane(tree: Any, lane: int) -> Any:
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
     """What a function will give, from a thread of its own."""
+
+    def in_float32() -> T:
+        # JAX's switches of a context are those of one thread.
+        with float32():
+            return function(*arguments)
+
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(function, *arguments)
+    future = pool.submit(in_float32)
     pool.shutdown(wait=False)
     return future
 

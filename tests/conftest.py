@@ -1,5 +1,7 @@
 """Shared by all tests: run-time shape checks, small images, the command."""
 
+import contextlib
+import dataclasses
 import functools
 import os
 import pkgutil
@@ -24,6 +26,12 @@ TYPECHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True
 install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 
 import jax  # noqa: E402
+import jax.monitoring  # noqa: E402
+
+from jax_inr.job import make_job  # noqa: E402
+from jax_inr.plan import make_data  # noqa: E402
+from jax_inr.tasks import reconstruct  # noqa: E402
+from jax_inr.training import init_state  # noqa: E402
 
 from jax_inr.errors import ImageError  # noqa: E402
 from jax_inr.io.images import load_image  # noqa: E402
@@ -75,6 +83,34 @@ def draw(model, seed: int = 7):
     """`model.init`, compiled unoptimised: random bits then cost a third of the time."""
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(model.init, compiler_options=options)(jax.random.key(seed))
+
+
+def start(config, target, seed: int = 0, **changes):
+    """Plan, state, constants, data and key of a fit before its first step.
+
+    changes: of the plan.
+    """
+    job = make_job(reconstruct(target), config)
+    plan = dataclasses.replace(job.plan(), **changes)
+    variables = draw(job.model, seed)
+    data = make_data(plan, job.task, variables, job.rates)
+    key = jax.random.key(seed + 100)
+    return plan, init_state(plan, variables), variables["constants"], data, key
+
+
+@contextlib.contextmanager
+def compilations():
+    """Counts what XLA compiles while open, in a list of one."""
+    count = [0]
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int):
+        count[0] += event == "/jax/core/compile/backend_compile_duration"
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield count
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture

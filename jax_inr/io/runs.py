@@ -6,7 +6,7 @@ Imports neither JAX nor torch.
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import atomic
@@ -55,7 +55,7 @@ class RunFolder:
         self._lock: FolderLock | None = None
 
     @classmethod
-    def create(cls, path: StrPath, *, overwrite: bool = False) -> Self:
+    def create(cls, path: StrPath, *, overwrite: bool = False) -> "RunFolder":
         """Make (with parents) and lock the folder of a new run.
 
         A folder with anything in it is refused, unless `overwrite`: then `clear` is to
@@ -76,7 +76,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def reopen(cls, path: StrPath) -> Self:
+    def reopen(cls, path: StrPath) -> "RunFolder":
         """Lock the folder of an earlier run and remove what a kill left half made."""
         run = cls(path)
         with contextlib.ExitStack() as undo, output_errors(run.path):
@@ -139,7 +139,7 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
