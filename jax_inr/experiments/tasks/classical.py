@@ -199,7 +199,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
         Method("Lanczos", lambda seen, _: resized(seen, "lanczos")),
     ),
     "denoise": (
-        Method("TV", denoising(total_variation), (0.6, 0.8, 1.0, 1.2, 1.5, 2.0)),
+        Method("TV", denoising(total_variation), (0.3, 0.4, 0.5, 0.6, 0.8, 1.0)),
         Method("NLM", denoising(nonlocal_means), (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)),
         Method(
             "wavelet",
@@ -213,7 +213,9 @@ METHODS: dict[str, tuple[Method, ...]] = {
     ),
     "deblur": (
         Method(
-            "Richardson–Lucy", deconvolution(richardson_lucy), (5, 10, 20, 40, 80, 160)
+            "Richardson–Lucy",
+            deconvolution(richardson_lucy),
+            (10, 20, 40, 80, 160, 320, 640),
         ),
         Method("unsupervised Wiener", deconvolution(unsupervised_wiener)),
         Method(

@@ -15,7 +15,7 @@ import numpy as np
 
 from jax_inr import metrics
 from jax_inr.errors import ConfigError
-from jax_inr.experiments.tasks import problems
+from jax_inr.experiments.tasks import ours, problems
 from jax_inr.experiments.tasks.classical import Method, methods
 from jax_inr.experiments.tasks.problems import Problem
 from jax_inr.io.atomic import write_atomic
@@ -71,7 +71,7 @@ def check_rows(kind: str, names: Sequence[str]) -> tuple[Method, ...]:
     Raises:
         ConfigError: a name that no method of this kind has.
     """
-    known = {method.name: method for method in methods(kind)}
+    known = {m.name: m for m in (*methods(kind), *ours.methods(kind))}
     if unknown := sorted(set(names) - set(known)):
         raise ConfigError(
             f"unknown row {', '.join(unknown)} of {kind}", f"rows: {', '.join(known)}"
