@@ -129,13 +129,13 @@ def richardson_lucy(image: np.ndarray, kernel: np.ndarray, steps: int) -> np.nda
 def unsupervised_wiener(image: np.ndarray, kernel: np.ndarray, _: None) -> np.ndarray:
     from skimage.restoration import unsupervised_wiener
 
-    return unsupervised_wiener(image, kernel, clip=False, rng=0)[0]
+    return np.asarray(unsupervised_wiener(image, kernel, clip=False, rng=0)[0])
 
 
 def wiener(image: np.ndarray, kernel: np.ndarray, balance: float) -> np.ndarray:
     from skimage.restoration import wiener
 
-    return wiener(image, kernel, balance, clip=False)
+    return np.asarray(wiener(image, kernel, balance, clip=False))
 
 
 def back_projection(seen: Measured, kind: str) -> np.ndarray:
@@ -186,7 +186,7 @@ def least_squares(seen: Measured, _: None) -> np.ndarray:
     eigenvalues[0, 0] = 1
     waves = dctn(divergence, axes=(0, 1)) / eigenvalues[..., None]
     waves[0, 0] = 0
-    return idctn(waves, axes=(0, 1))
+    return np.asarray(idctn(waves, axes=(0, 1)))
 
 
 METHODS: dict[str, tuple[Method, ...]] = {

@@ -88,7 +88,7 @@ def markdown(summary: Json, about: Json) -> str:
 
 
 def chosen(row: Json) -> str:
-    """A row's parameter; whether a number is the least or the largest that was tried."""
+    """A row's parameter; of a number, whether it is at the edge of those tried."""
     parameter, tried = row["parameter"], [*row["tried_db"]]
     if parameter == "None":
         return ""

@@ -216,5 +216,5 @@ def phantom(side: int) -> Named:
     from skimage.data import shepp_logan_phantom
     from skimage.transform import resize
 
-    image = resize(shepp_logan_phantom(), (side, side), anti_aliasing=True)
+    image: Any = resize(shepp_logan_phantom(), (side, side), anti_aliasing=True)
     return Named("phantom", np.clip(image, 0, 1)[..., None].astype(np.float32))
