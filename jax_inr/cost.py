@@ -129,11 +129,11 @@ def check(needed_bytes: int, limit_bytes: int | None) -> None:
     """
     left = memory_left(limit_bytes)
     if needed_bytes > left:
-        whose = "the machine has left" if limit_bytes is None else "--max-memory allows"
+        whose = "the machine has left" if limit_bytes is None else "the limit allows"
         raise DeviceError(
             f"this fit needs about {needed_bytes / 2**30:.2f} GiB of memory, more than "
             f"the {left / 2**30:.2f} GiB that {whose}",
-            "take a smaller --size, --hidden-features, --batch-size or grid",
+            "take a smaller image, batch_size or grid, or fewer hidden_features",
         )
 
 
@@ -156,7 +156,7 @@ def memory_errors() -> Iterator[None]:
             raise
         raise DeviceError(
             f"out of memory ({text[:200] or 'no details'})",
-            "take a smaller --size or --batch-size; another process may hold memory: "
+            "take a smaller image or batch_size; another process may hold memory: "
             "one of JAX preallocates most of a GPU's, unless "
             "XLA_PYTHON_CLIENT_PREALLOCATE=false is set for it",
         ) from error

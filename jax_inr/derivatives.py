@@ -94,7 +94,7 @@ def check_derivative(model: Model, kind: str) -> None:
         raise ConfigError(
             f"the Laplacian {what} is zero almost everywhere but for what encoding and "
             "sigmoid add: its curvature lies in kinks, which no derivative sees",
-            "fit a smooth field, as with --activation gelu or --network siren",
+            "fit a smooth field, as with activation=gelu or network=siren",
         )
 
 

@@ -6,17 +6,15 @@ names. Phases are float32 on every device.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol, assert_never, runtime_checkable
+from typing import Any, Protocol, assert_never, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jax_inr.config import Config
 from jax_inr.tensors import pytree_dataclass
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 # {"params": {name: …}} is trained, {"constants": {name: …}} is not.
 Variables = dict[str, Any]
@@ -245,7 +243,7 @@ class PixelIndices:
         return x * jnp.array([self.height, self.width], x.dtype)
 
 
-def from_config(config: "Config", height: int, width: int) -> Encoding:
+def from_config(config: Config, height: int, width: int) -> Encoding:
     """Make the encoding that a config names, for an image of this size."""
     from jax_inr.grids import DenseGrid, HashGrid, level_resolutions
 

@@ -45,8 +45,8 @@ class Trainer(Protocol):
         """Take steps of the active lanes: losses before each, and which are finite."""
         ...
 
-    def rollback(self) -> None:
-        """Go back to before the last `advance`."""
+    def rollback(self, lane: int) -> None:
+        """Take a lane back to before the last `advance`."""
         ...
 
     def learning_rate(self, lane: int, step: int) -> float:
@@ -137,7 +137,11 @@ class _Loop:
             lane.position.step = steps[index]
             with failing(lane):
                 if steps[index] == 0 and not lane.rules.losses_evaluate:
-                    lane.position.first_mse = self.trainer.evaluate(index)
+                    first_mse = self.trainer.evaluate(index)
+                    if not math.isfinite(first_mse):
+                        self.diverge(index, 0)
+                        continue
+                    lane.position.first_mse = first_mse
                 if steps[index] == 0 and lane.recorder.next_frame(0) < math.inf:
                     lane.recorder.frame(0, self.trainer.predict(index))
             self.finish(index)
@@ -159,7 +163,8 @@ class _Loop:
         for index in front:
             lane = lanes[index]
             if not good[index] or not np.isfinite(losses[index]).all():
-                self.diverge(index, step, losses[index])
+                bad = np.flatnonzero(~np.isfinite(losses[index]))
+                self.diverge(index, step + int(bad[0] if len(bad) else num_steps - 1))
                 continue
             at = lane.position
             at.seconds += seconds
@@ -213,7 +218,7 @@ class _Loop:
             mse = trainer.evaluate(index)
             at.seconds += time.perf_counter() - start
             if not math.isfinite(mse):
-                self.diverge(index, at.step - 1, losses)
+                self.diverge(index, at.step)
                 return
             is_target = rules.target_psnr is not None and (
                 float(psnr_from_mse(mse)) >= rules.target_psnr
@@ -223,13 +228,15 @@ class _Loop:
         if at.step == lane.recorder.next_frame(step):
             lane.recorder.frame(at.step, trainer.predict(index))
 
-    def diverge(self, index: int, step: int, losses: np.ndarray) -> None:
-        """End a fit that is not finite; its state is that of before the chunk."""
+    def diverge(self, index: int, step: int) -> None:
+        """End a fit that is not finite at a step; it goes back to before the chunk."""
         lane = self.lanes[index]
-        bad = np.flatnonzero(~np.isfinite(losses))
-        at = step + int(bad[0] if len(bad) else len(losses) - 1)
+        if self.before and self.trainer.steps[index] > self.before[index][0].step:
+            self.trainer.rollback(index)
+            lane.position = dataclasses.replace(self.before[index][0])
+            del lane.rows[self.before[index][1] :]
         lane.stopped = "diverged"
-        lane.diverged = at, self.trainer.learning_rate(index, at)
+        lane.diverged = step, self.trainer.learning_rate(index, step)
         with failing(lane):
             lane.recorder.save(lane.position, self.trainer.state(index))
 
@@ -241,7 +248,11 @@ class _Loop:
         at = lane.position
         with failing(lane):
             if at.last_row != at.step:
-                lane.record(at.step, self.trainer.evaluate(index), at.loss)
+                mse = self.trainer.evaluate(index)
+                if not math.isfinite(mse):
+                    self.diverge(index, at.step)
+                    return
+                lane.record(at.step, mse, at.loss)
             if lane.recorder.next_frame(at.step) < math.inf:
                 lane.recorder.frame(at.step, self.trainer.predict(index))
             lane.recorder.save(at, self.trainer.state(index))
@@ -265,11 +276,16 @@ class _Loop:
         """Go back to before the chunk that was interrupted."""
         if not self.before:
             return
-        self.trainer.rollback()
-        for lane, (position, rows) in zip(self.lanes, self.before, strict=True):
-            if not lane.stopped:
-                lane.position = position
-                del lane.rows[rows:]
+        steps = self.trainer.steps
+        pairs = zip(self.lanes, self.before, strict=True)
+        for index, (lane, (position, rows)) in enumerate(pairs):
+            if lane.stopped:
+                continue
+            # The interrupt may have come before the chunk did.
+            if steps[index] != position.step:
+                self.trainer.rollback(index)
+            lane.position = position
+            del lane.rows[rows:]
 
     def tell(self, front: list[int]) -> None:
         """Tell the display of the means over the fits that went on."""

@@ -47,7 +47,7 @@ def select(device: str) -> Device:
         reason = " ".join(str(error).split()) or "no reason"
         raise DeviceError(
             f"JAX finds no {wanted} here ({reason})",
-            'pip install -e ".[cuda12]" and check the driver, or use --device cpu',
+            'pip install -e ".[cuda12]" and check the driver, or use the device cpu',
         ) from error
 
 

@@ -60,6 +60,13 @@ class Identity:
             return "the image has other pixels"
         return ""
 
+    def ends_like(self, other: "Identity") -> bool:
+        """Whether runs of both end by the same rules."""
+        rules = ("steps", "target_psnr", "max_seconds")
+        return all(
+            getattr(self.config, name) == getattr(other.config, name) for name in rules
+        )
+
     def about(self) -> Json:
         """The identity but for the config, for a file's header."""
         return {
@@ -185,9 +192,10 @@ class RunRecorder(Recorder):
         if found is None:
             folder.clear()
         folder.unfinish()
-        folder.write_json("config.json", self.identity.config.to_dict())
+        # The config comes last: a run that was killed before begins again.
         if found is None:
             folder.save_picture(self.image, self.identity.about())
+        folder.write_json("config.json", self.identity.config.to_dict())
         folder.truncate_metrics(found.position.last_row if found else 0)
 
     def next_frame(self, step: int) -> float:
@@ -215,7 +223,7 @@ def refuse_other(folder: RunFolder, difference: str) -> OutputError:
     """The error for a folder that holds another run."""
     return OutputError(
         f"{shown(folder.path)} holds another run: {difference}",
-        "choose another folder, or --overwrite",
+        "choose another folder, or overwrite=True",
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from jax_inr.errors import (
     CheckpointError,
     DivergedError,
     Interrupted,
-    JaxInrError,
     OutputError,
 )
 from jax_inr.io import summaries
@@ -66,7 +66,8 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
         try:
             with cost.memory_errors():
                 _fit(runs, todo, options, start)
-        except JaxInrError as error:
+        except Exception as error:
+            # No other group's concern.
             for run in todo:
                 if run.fit is None and run.error is None:
                     run.error = error
@@ -87,8 +88,7 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     if there is not None:
         if difference := there.difference(run.identity):
             raise refuse_other(folder, difference)
-        done = folder.read_summary().get("steps")
-        if there.config.steps == run.config.steps or done == run.config.steps:
+        if there.ends_like(run.identity):
             model = run.job.model if run.job else None
             run.fit = Fit.load(folder, model)
             return
@@ -181,6 +181,12 @@ def _load(trainer: Trainer, index: int, run: Run) -> None:
             f"end: {error}"
         ) from error
     step, position = trainer.steps[index], run.found.position
+    if position.step > run.config.steps:
+        raise CheckpointError(
+            f"{where}the run has taken {position.step} steps, more than the "
+            f"{run.config.steps} asked for",
+            f"ask for {position.step} steps or more, or begin a new run",
+        )
     if step != position.step:
         raise CheckpointError(
             f"{where}the checkpoint's state is of step {step}, its position of step "
@@ -223,8 +229,9 @@ def _finish(
         seconds={"compile": compile_seconds, "fit": at.seconds},
     )
     model = run.job.model if run.job else None
-    # Of the whole run, also where it was stopped and went on.
-    rows = run.folder.read_metrics() if run.folder and run.found else lane.rows
+    rows = lane.rows
+    if run.folder is not None:  # also those of sessions before
+        rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr.draw import run_images
@@ -251,10 +258,13 @@ def _named(run: Run, text: str) -> str:
 def _diverged(lane: Lane) -> DivergedError:
     assert lane.diverged is not None
     step, rate = lane.diverged
+    driven = "" if math.isnan(rate) else f", learning rate {rate:g}"
     return DivergedError(
-        f"the fit diverged: not finite at step {step}, learning rate {rate:g}; "
+        f"the fit diverged: not finite at step {step}{driven}; "
         f"the state after step {lane.position.step} is kept",
-        f"try --learning-rate {rate / 10:g}, or a longer --warmup-steps",
+        "try a smaller learning rate"
+        if math.isnan(rate)
+        else f"try learning_rate={rate / 10:g}, or more warmup_steps",
     )
 
 
@@ -269,9 +279,7 @@ def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Inter
     ]
     steps = max((lane.position.step for _, lane in pairs), default=0)
     kept = ""
-    if len(pairs) == 1 and pairs[0][0].out is not None and pairs[0][1].is_interrupted:
-        kept = f"; go on with --resume {shown(pairs[0][0].out)}"
-    elif any(run.out is not None for run, _ in pairs):
-        kept = "; the same command goes on"
+    if any(run.out is not None and lane.is_interrupted for run, lane in pairs):
+        kept = "; the same call or command goes on"
     fits = [run.fit for run in runs if run.fit is not None]
     return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -49,17 +49,22 @@ class TorchLane:
         self, num_steps: int, active: Sequence[bool]
     ) -> tuple[np.ndarray, np.ndarray]:
         self._good = self.trainer.state()
-        losses = self.trainer.advance(num_steps)
+        try:
+            losses = self.trainer.advance(num_steps)
+        except BaseException:
+            # Torch's steps change their tensors in place.
+            self.rollback(0)
+            raise
         leaves = self.trainer.state().values()
         finite = all(
             np.isfinite(leaf).all() for leaf in leaves if leaf.dtype.kind == "f"
         )
         good = finite and bool(np.isfinite(losses).all())
         if not good:
-            self.rollback()
+            self.rollback(0)
         return losses[None], np.array([good])
 
-    def rollback(self) -> None:
+    def rollback(self, lane: int) -> None:
         self.trainer.load_state(self._good)
 
     def learning_rate(self, lane: int, step: int) -> float:

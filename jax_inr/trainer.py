@@ -57,7 +57,7 @@ class JaxTrainer:
         if jobs[0].precision == "tf32" and platform == "cpu":
             raise DeviceError(
                 "matmul_precision tf32 needs a GPU, and this fit runs on the CPU",
-                "use --matmul-precision float32 or bfloat16",
+                "use matmul_precision=float32 or matmul_precision=bfloat16",
             )
         self._devices = (self._device,)
         if len(jobs) > 1:
@@ -106,18 +106,25 @@ class JaxTrainer:
         """
         padding = [False] * (len(self._jobs) - self.count)
         flags = self._put(np.array([*active, *padding]))
-        before = self._state
+        # Kept first: an interrupt may come at any moment from here on.
+        self._before = before = self._state
         after, losses, good = self._chunk.result()(
             before, self._constants, self._data, self._keys, num_steps, flags
         )
         # Waits for the steps, and raises what went wrong in them.
         losses = np.asarray(losses)[: self.count, :num_steps]
-        self._before, self._state = before, after
+        self._state = after
         return losses, np.asarray(good)[: self.count]
 
-    def rollback(self) -> None:
-        """Go back to before the last `advance`."""
-        self._state = self._before
+    def rollback(self, lane: int) -> None:
+        """Take a lane back to before the last `advance`."""
+
+        def back(new: Any, old: Any) -> Any:
+            kept = np.array(new)
+            kept[lane] = np.asarray(old)[lane]
+            return kept
+
+        self._state = self._put(jax.tree.map(back, self._state, self._before))
 
     def learning_rate(self, lane: int, step: int) -> float:
         """The learning rate of a step."""

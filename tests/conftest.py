@@ -1,7 +1,8 @@
-"""Shared by all tests: run-time shape checks, small pictures, the command."""
+"""Shared by all tests: run-time shape checks, small images, the command."""
 
 import functools
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,22 +12,21 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# The annotations of the JAX side are checked here, and in tests only. The hook has to
-# be in place before anything imports these modules.
-CHECKED = (
-    "coordinates",
-    "encodings",
-    "field",
-    "networks",
-    "rendering",
-    "tasks",
-    "training",
-)
-install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
+ROOT = Path(__file__).parents[1]
+
+# Annotations are checked here, and in tests only: of both packages whole, but for
+# the experiments. The hook has to be in place before anything imports these modules.
+UNCHECKED = {"experiments"}
+CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
+CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
+# An int is a float, as PEP 484 has it.
+TYPECHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 
 import jax  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
+from jax_inr.errors import ImageError  # noqa: E402
+from jax_inr.io.images import load_image  # noqa: E402
 
 
 @pytest.fixture
@@ -36,12 +36,38 @@ def key() -> jax.Array:
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """A small colour picture (12, 17, 3): smooth, with an edge; not square."""
+    """A small colour image (12, 17, 3): smooth, with an edge; not square."""
     rows, columns = np.mgrid[0:12, 0:17]
     red = 0.5 + 0.4 * np.sin(rows / 3)
     green = columns / 17
     blue = np.where(rows + columns > 14, 0.9, 0.1)
     return np.stack([red, green, blue], -1).astype(np.float32)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """The Image of some bytes."""
+
+    def call(data: bytes):
+        (tmp_path / "image").write_bytes(data)
+        return load_image(tmp_path / "image")
+
+    return call
+
+
+@pytest.fixture
+def refused(load):
+    """The message that refuses some bytes."""
+
+    def call(data: bytes) -> str:
+        with pytest.raises(ImageError) as caught:
+            load(data)
+        message = str(caught.value)
+        assert message.isprintable()
+        assert caught.value.hint
+        return message
+
+    return call
 
 
 @functools.cache

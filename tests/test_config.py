@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,47 @@ def test_a_whole_number_is_not_a_float(name):
         with_number(name, 2.0)
 
 
+def test_numbers_of_numpy_and_lists_are_plain_ones():
+    given = Config(
+        steps=np.int64(5),
+        seed=np.array(3),
+        sigma=np.float32(2.5),
+        rgb_max=np.int16(256),
+        hidden_features=[np.int32(16), 8],
+    )
+    plain = Config(steps=5, seed=3, sigma=2.5, rgb_max=256, hidden_features=(16, 8))
+    assert given == plain and hash(given) == hash(plain)
+    for name in FIELDS:
+        assert type(getattr(given, name)) is type(getattr(plain, name)), name
+    assert given.to_dict() == plain.to_dict()
+    assert Config(hidden_features=np.array([4, 5])).hidden_features == (4, 5)
+    assert plain.replace(batch_size=np.uint8(7)).batch_size == 7
+    # What is wrong of Python's is as wrong of numpy's.
+    for name, value in [("steps", 5.0), ("steps", True), ("sigma", math.nan)]:
+        with pytest.raises(ConfigError, match=f"^{name} is "):
+            Config(**{name: np.asarray(value)[()]})
+    with pytest.raises(ConfigError, match="^steps is "):
+        Config(steps=np.array([5]))
+
+
+def test_hints_name_fields_not_options():
+    """Whoever calls from Python has no options; the command turns fields into them."""
+    wrong = [
+        {"network": "cnn"},
+        {"network": "cnn", "encoding": "none", "sampling": "lattice"},
+        {"optimizer": "lbfgs", "batch_size": 3, "schedule": "cosine"},
+        {"encoding": "positional", "num_frequencies": 3},
+        {"encoding": "periodic", "sigma": 1000.0},
+        {"encoding": "hash_grid", "finest": 3},
+        {"unknown": 3},
+    ]
+    for fields in wrong:
+        with pytest.raises(ConfigError) as caught:
+            Config().replace(**fields)
+        assert caught.value.hint and "--" not in caught.value.hint
+        assert "--" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", LITERALS)
 def test_a_choice_is_of_those_listed(name):
     choices = get_args(FIELDS[name].type)
@@ -148,7 +190,7 @@ def test_any_json_is_a_config_or_a_config_error(value):
 
 
 def test_config_loop_and_the_package_need_neither_framework():
-    modules = "config, presets, coordinates, metrics, loop, fitting, signals"
+    modules = "config, presets, coordinates, metrics, loop, lanes, fitting, inputs, run"
     code = (
         f"import sys, jax_inr; from jax_inr import {modules}; "
         "print({'jax', 'torch', 'flax', 'matplotlib'} & set(sys.modules))"

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from jax_inr.many import fit_many
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.fitting import fit
-from jax_inr.many import fit_many
 
 QUICK = Config(
     num_frequencies=8, sigma=2.0, hidden_features=(16, 12), learning_rate=0.5, steps=25

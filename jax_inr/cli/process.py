@@ -89,8 +89,9 @@ def explain(error: BaseException) -> tuple[str, int]:
 def as_options(text: str) -> str:
     """A hint of the library, which speaks Python, in the words of the command line.
 
-    `steps=3` of a config field becomes `--steps 3`.
+    `steps=3` of a config field becomes `--steps 3`, `overwrite=True` an option too.
     """
+    text = text.replace("overwrite=True", "--overwrite")
     names = "|".join(field.name for field in dataclasses.fields(Config))
 
     def option(found: re.Match[str]) -> str:

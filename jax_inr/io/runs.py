@@ -85,9 +85,15 @@ class RunFolder:
         return run
 
     def is_empty(self) -> bool:
-        """Whether nothing is there but a lock and what a killed run left half made."""
-        names = os.listdir(self.path)
-        return all(name.startswith(".jax_inr") for name in names)
+        """Whether nothing is there but a lock and what a run killed early left.
+
+        That is what it was about to write, and the image without a config.
+        """
+        names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
+        if names != {"checkpoints"}:
+            return not names
+        kept = {path.name for path in self._checkpoints.iterdir()}
+        return all(n.startswith(".jax_inr") for n in kept - {self._picture.name})
 
     def holds_a_run(self) -> bool:
         """Whether there is what a run can go on from, and nothing foreign."""
@@ -96,7 +102,7 @@ class RunFolder:
 
     def not_empty(self) -> OutputError:
         """The error for a folder in which something else stands."""
-        hint = "choose another folder; or --overwrite, or --resume the run there"
+        hint = "choose another folder; or overwrite=True, or resume the run there"
         return OutputError(f"{shown(self.path)} is not empty", hint)
 
     def clear(self) -> None:
@@ -232,7 +238,10 @@ class RunFolder:
         paths = self._list_checkpoints()
         for path in reversed(paths):
             try:
-                tensors, header = load_tensors(path, "checkpoint", follow=False)
+                tensors, header = load_tensors(
+                    path, "checkpoint", follow=False, allow_nonfinite=True
+                )
+                _check_finite(path, tensors)
             except CheckpointError as error:
                 bad.append(str(error))
                 continue
@@ -242,7 +251,7 @@ class RunFolder:
             return None
         raise CheckpointError(
             f"no good checkpoint in {shown(self.path)}: {'; '.join(few(bad))}",
-            "begin again with --overwrite",
+            "begin again with overwrite=True",
         )
 
     def save_frame(self, step: int, data: bytes) -> None:
@@ -287,6 +296,17 @@ class RunFolder:
         if self._lock is None:
             raise OutputError(f"{shown(self.path)} is closed", "open the run again")
         self._lock.check()
+
+
+def _check_finite(path: Path, tensors: Tensors) -> None:
+    """Refuse a field that is not finite; optimizers may begin with infinities."""
+    for name, tensor in tensors.items():
+        field = name.removeprefix("state/").startswith(("params/", "constants/"))
+        if field and not np.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{shown(path)}: tensor '{shown(name, 200)}' holds values that are "
+                "not finite"
+            )
 
 
 def few(problems: list[str]) -> list[str]:

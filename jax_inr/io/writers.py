@@ -60,7 +60,7 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
         raise OutputError(
             f"cannot write {shown(path)}: it takes {needed / 2**30:.2f} GiB, and the "
             f"disk has {disk.free / 2**30:.2f} GiB left",
-            "choose a smaller --size or another folder",
+            "choose a smaller size or another folder",
         )
 
 

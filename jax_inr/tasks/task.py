@@ -7,7 +7,7 @@ measurement and vmapped. Where a prediction is a function of colours at known po
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,11 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
 from jax_inr.adapters import describe
+from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.splits import train_mask
 from jax_inr.tasks.losses import squared
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 
@@ -181,7 +179,7 @@ def reconstruct(image: ArrayLike, **options: Any) -> Task:
 
 
 def from_config(
-    config: "Config", image: Float[np.ndarray, "h w c"], loss: Any = None
+    config: Config, image: Float[np.ndarray, "h w c"], loss: Any = None
 ) -> Task:
     """Make the task that a config names: the pixels that are trained on."""
     if loss is not None and not callable(loss):

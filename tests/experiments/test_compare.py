@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import scipy.stats
 from conftest import run_script
+from jax_inr.many import fit_many, fits_bytes
 
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.experiments.compare import protocol, report
 from jax_inr.experiments.compare.protocol import ROWS, Task, measure
 from jax_inr.experiments.compare.store import Store, read_pictures
 from jax_inr.io.images import Picture, encode_png, load_image
-from jax_inr.many import fit_many, fits_bytes
 from jax_inr.networks import make_model
 
 RANDOM = np.random.default_rng(5)

@@ -147,6 +147,13 @@ def test_link_that_comes_while_the_run_goes_on_is_not_written_through(
             assert not (hostile / name).is_symlink()
 
 
+def test_frames_are_not_listed_through_a_link(hostile, bystander):
+    with RunFolder.reopen(hostile) as run:
+        put_link(hostile, "frames", bystander)
+        with pytest.raises(OutputError, match="frames is a link"):
+            run.list_frames()
+
+
 @pytest.mark.parametrize("name", [LOCK_NAME, "config.json", "checkpoints"])
 def test_commands_refuse_in_one_line(hostile, bystander, capsys, name):
     put_link(hostile, name, bystander)

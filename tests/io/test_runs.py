@@ -93,7 +93,7 @@ def test_folder_in_use_is_refused_and_untouched(tmp_path, name):
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="not empty") as caught:
         RunFolder.create(tmp_path)
-    assert "--overwrite" in caught.value.hint and "--resume" in caught.value.hint
+    assert "overwrite=True" in caught.value.hint and "resume" in caught.value.hint
     assert contents(tmp_path) == before
 
 

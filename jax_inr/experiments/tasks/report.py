@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import Figure, default_settings
 from jax_inr.experiments.tasks.problems import KINDS
 from jax_inr.io.atomic import write_atomic
 from jax_inr.io.images import load_image
@@ -137,10 +138,9 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
 
 
+@default_settings()
 def gallery(summary: Json, images: Path) -> Any:
     """The first judged image: measured, restored by every row, the truth."""
-    from matplotlib.figure import Figure
-
     kind = summary["kind"]
     names = ["measured", *summary["rows"], "truth"]
     paths = [images / f"tasks-{kind}-{name}.png" for name in names]
