@@ -28,13 +28,12 @@ install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 import jax  # noqa: E402
 import jax.monitoring  # noqa: E402
 
+from jax_inr.errors import ImageError  # noqa: E402
+from jax_inr.io.images import load_image  # noqa: E402
 from jax_inr.job import make_job  # noqa: E402
 from jax_inr.plan import make_data  # noqa: E402
 from jax_inr.tasks import reconstruct  # noqa: E402
 from jax_inr.training import init_state  # noqa: E402
-
-from jax_inr.errors import ImageError  # noqa: E402
-from jax_inr.io.images import load_image  # noqa: E402
 
 
 @pytest.fixture
