@@ -251,6 +251,7 @@ def test_what_is_not_read_is_named(refused):
         struct.pack("<HHII", 259, 4, 1, 1), struct.pack("<HHII", 259, 4, 1, 32809)
     )
     assert "compressed by THUNDERSCAN" in refused(thunder)
+    assert "compressed by WEBP" in refused(tiff(FULL, compression="webp"))
 
 
 def test_a_lossless_jpeg_never_reaches_the_decoder_that_it_would_break(refused):
