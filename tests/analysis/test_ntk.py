@@ -10,7 +10,7 @@ from conftest import draw
 from jax_inr.analysis import ntk
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 
 tangent = jax.jit(ntk.empirical_ntk, static_argnums=0)
 

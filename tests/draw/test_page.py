@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import draw
+from fakes import make_field
 from PIL import Image
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError, OutputError
-from jax_inr.field import ImageField
 from jax_inr.io.images import to_uint8
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 
 SMALL = Config(num_frequencies=6, sigma=2.0, hidden_features=(12, 9))
 WAVES = SMALL.replace(encoding="none", omega_0=8.0, scale_0=2.0)
@@ -59,7 +59,7 @@ def field_of(config, channels=3, gain=6.0):
     last = f"dense_{len(config.hidden_features)}"
     params[last] = {k: gain * (v - v.mean(0)) for k, v in params[last].items()}
     variables = {**variables, "params": params}
-    return ImageField(config, HEIGHT, WIDTH, channels, variables, 1)
+    return make_field(config, HEIGHT, WIDTH, channels, variables, step=1)
 
 
 @pytest.fixture
@@ -256,7 +256,8 @@ def portrait(tmp_path_factory):
     """A page whose image is higher than wide, of a grid."""
     config = CONFIGS["dense grid"]
     variables = draw(make_model(config, 64, 48, 3))
-    field = ImageField(config, 64, 48, 3, jax.tree.map(jnp.asarray, variables), 1)
+    variables = jax.tree.map(jnp.asarray, variables)
+    field = make_field(config, 64, 48, 3, variables, step=1)
     path = tmp_path_factory.mktemp("page") / "field.html"
     field.to_html(path)
     return path
@@ -424,11 +425,11 @@ def test_weights_of_16_bits_are_taken_where_they_do(tmp_path):
 
 def test_the_cnn_and_too_wide_networks_are_refused_with_the_reason(tmp_path):
     cnn = Config(network="cnn", encoding="none", hidden_features=(4,))
-    field = ImageField(cnn, 8, 8, 3, draw(make_model(cnn, 8, 8, 3)))
+    field = make_field(cnn, 8, 8)
     with pytest.raises(ConfigError, match="one pixel at a time"):
         field.to_html(tmp_path / "a.html")
     wide = SMALL.replace(hidden_features=(4001,))
-    field = ImageField(wide, 8, 8, 3, draw(make_model(wide, 8, 8, 3)))
+    field = make_field(wide, 8, 8)
     with pytest.raises(ConfigError, match="4001"):
         field.to_html(tmp_path / "a.html")
     assert os.listdir(tmp_path) == []
