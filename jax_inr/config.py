@@ -125,7 +125,7 @@ class Config:
         "sgd", "How parameters follow the gradient.", section="optimizer"
     )
     # None, which asks for the suited rate, is a float once the config is made.
-    learning_rate: float | None = _field(
+    learning_rate: float = _field(
         None,
         "Peak learning rate; another optimizer or network brings its own.",
         1e-12,

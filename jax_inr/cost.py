@@ -16,8 +16,11 @@ from jax_inr.machine import available_bytes
 # Copies of the parameters and the optimizer's state: before and after a chunk, the
 # gradient, the update and the host's.
 STATE_COPIES = 3
-# Forward value, its gradient and a temporary for each intermediate array.
-ACTIVATION_COPIES = 3
+# Of each array that XLA does not fuse away: its value and its gradient, and half a copy
+# for what is alive between the two.
+ACTIVATION_COPIES = 2.5
+# The results that XLA keeps; whatever works element by element becomes part of these.
+_KEPT = ("dot_general", "conv_general_dilated", "gather")
 
 
 def count_params(model: Any) -> int:
@@ -34,7 +37,7 @@ def _variables(model: Any) -> Any:
 
 
 def position_cost(model: Any) -> tuple[int, int]:
-    """Floats of all intermediate arrays, and multiplications, for one position."""
+    """Floats of the arrays kept between operations, and multiplications, a position."""
     import jax
     import jax.numpy as jnp
 
@@ -54,7 +57,8 @@ def _count(jaxpr: Any) -> tuple[int, int]:
             floats, products = floats + more[0], products + more[1]
         if inner:
             continue
-        floats += sum(_size(out.aval.shape) for out in equation.outvars)
+        if equation.primitive.name in _KEPT:
+            floats += sum(_size(out.aval.shape) for out in equation.outvars)
         if equation.primitive.name == "dot_general":
             (contracting, _), _ = equation.params["dimension_numbers"]
             shape = equation.invars[0].aval.shape

@@ -146,7 +146,7 @@ class Fourier:
 
     def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
         """Give the sines, then the cosines, of one position."""
-        return fourier_features(x, self.frequencies(variables))
+        return fourier_features(x, jnp.asarray(self.frequencies(variables)))
 
 
 @pytree_dataclass("sigma")

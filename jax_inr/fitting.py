@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
 from jax_inr.inputs import as_config, as_image
@@ -225,10 +227,7 @@ def fit_many(
         ConfigError: no image, or numbers of images and configs that do not go together.
         Interrupted: carries the fits so far.
     """
-    # An Image is a tuple too; an array of four axes is several images.
-    is_list = isinstance(images, list | tuple) and not isinstance(images, Picture)
-    is_several = is_list or getattr(images, "ndim", 0) == 4
-    images = list(images) if is_several else [images]
+    images = [images] if _is_single(images) else list(images)
     if isinstance(configs, Config | str | dict) or configs is None:
         configs = [configs]
     images, configs = _paired(images, list(configs))
@@ -274,6 +273,15 @@ def fit_many(
         error.fits = tuple(run.fit for run in runs if run.fit is not None)
         raise
     return FitMany(runs)
+
+
+def _is_single(images: Any) -> bool:
+    """Whether this is one image or task, rather than several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+    # An Image is a tuple, and a path a sequence of letters.
+    several = isinstance(images, Sequence) and not isinstance(images, str | Picture)
+    return not several
 
 
 def _paired(images: list[Any], configs: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -248,15 +248,17 @@ class _Loop:
             return
         at = lane.position
         with failing(lane):
-            if at.last_row != at.step:
-                mse = self.trainer.evaluate(index)
-                if not math.isfinite(mse):
-                    self.diverge(index, at.step)
-                    return
+            is_new = at.last_row != at.step
+            mse = self.trainer.evaluate(index) if is_new else at.last_mse
+            if not math.isfinite(mse):
+                self.diverge(index, at.step)
+                return
+            # Without a row that a fit of more steps would not have.
+            lane.recorder.save(at, self.trainer.state(index))
+            if is_new:
                 lane.record(at.step, mse, at.loss)
             if lane.recorder.next_frame(at.step) < math.inf:
                 lane.recorder.frame(at.step, self.trainer.predict(index))
-            lane.recorder.save(at, self.trainer.state(index))
             lane.stopped = why
 
     def interrupt(self, name: str) -> None:

@@ -91,7 +91,8 @@ def render_strips(
     for chunk in _chunks(model, variables, height, width, window, function):
         rest = chunk if rest is None else np.concatenate([rest, chunk])
         if whole := len(rest) // width:
-            yield rest[: whole * width].reshape(whole, width, -1)
+            shape = whole, width, *rest.shape[1:]
+            yield rest[: whole * width].reshape(shape)
             rest = rest[whole * width :]
 
 

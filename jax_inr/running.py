@@ -284,7 +284,10 @@ def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Inter
     ]
     steps = max((lane.position.step for _, lane in pairs), default=0)
     kept = ""
-    if any(run.out is not None and lane.is_interrupted for run, lane in pairs):
-        kept = "; the same call or command goes on"
+    saved = [run for run, lane in pairs if run.out is not None and lane.is_interrupted]
+    if len(saved) == 1:
+        kept = f"; to be resumed from {shown(saved[0].out or '')}"
+    elif saved:
+        kept = f"; {len(saved)} runs are to be resumed by the same call"
     fits = [run.fit for run in runs if run.fit is not None]
     return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -17,8 +17,9 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 
 # Annotations are checked here, and in tests only: of both packages whole, but for
-# the experiments. The hook has to be in place before anything imports these modules.
-UNCHECKED = {"experiments"}
+# the experiments, and for the config, which checks its own fields and says why. The
+# hook has to be in place before anything imports these modules.
+UNCHECKED = {"config", "experiments"}
 CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
 CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
 # An int is a float, as PEP 484 has it.

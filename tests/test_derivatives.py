@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import draw
+from fakes import make_field
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError
-from jax_inr.field import ImageField
-from jax_inr.networks import make_model
 
 GELU = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12), activation="gelu")
 SIREN = Config(encoding="none", network="siren", omega_0=12.0, hidden_features=(16, 12))
@@ -27,8 +25,7 @@ COORDS = np.random.default_rng(3).random((40, 2)).astype(np.float32)
 
 
 def field_of(config, channels=3):
-    variables = draw(make_model(config, 12, 17, channels))
-    return ImageField(config, 12, 17, channels, variables)
+    return make_field(config, 12, 17, channels)
 
 
 def reference(field):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import draw
+from fakes import make_field
 from jax.core import Tracer
 
 from jax_inr.config import Config
@@ -17,7 +17,6 @@ from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.field import ImageField
 from jax_inr.io import tensorfile
 from jax_inr.io.text import shown
-from jax_inr.networks import make_model
 from jax_inr.tensors import flatten
 
 MLP = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12), seed=3)
@@ -28,8 +27,7 @@ CONFIGS = {"mlp": MLP, "basic": BASIC, "cnn": CNN}
 
 @functools.cache
 def field_of(config, channels=3):
-    model = make_model(config, 12, 17, channels)
-    return ImageField(config, 12, 17, channels, draw(model), step=40)
+    return make_field(config, 12, 17, channels, step=40, backend="jax")
 
 
 def rewritten(path, change, tensors=None):
@@ -166,14 +164,17 @@ def test_calling_and_rendering_agree():
     np.testing.assert_allclose(field(grid), field.render(), atol=1e-6)
     np.testing.assert_allclose(field(jnp.asarray(grid)), field.render(), atol=1e-6)
     assert field(jnp.zeros(2)).shape == (3,)
-    assert field.render(width=5).shape == (12, 5, 3)
-    assert field.render(height=5).shape == (5, 17, 3)
+    # One side keeps the aspect.
+    assert field.render(width=5).shape == (4, 5, 3)
+    assert field.render(height=5).shape == (5, 7, 3)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_rgb_max_256_is_undone(name):
     plain = field_of(CONFIGS[name])
-    notebook = ImageField(plain.config.replace(rgb_max=256), 12, 17, 3, plain.variables)
+    notebook = make_field(
+        plain.config.replace(rgb_max=256), 12, 17, variables=plain.variables
+    )
     # A target of 255 / 256 stands for white.
     scaled = plain.render().astype(np.float64) * 256 / 255
     np.testing.assert_allclose(notebook.render(), scaled, rtol=1e-6)

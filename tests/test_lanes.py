@@ -37,7 +37,11 @@ def test_with_a_target_looks_are_no_farther_apart_than_a_fiftieth(steps, every, 
         (Rules(9, 5), Position(8), ""),
         (Rules(9, 5, max_seconds=2.0), Position(8, 2.0), "max_seconds"),
         (Rules(9, 5, max_seconds=2.0), Position(8, 1.9), ""),
-        (Rules(9, 5, 20.0), Position(8, last_row=8, num_rows=1, last_mse=0.01), "target_psnr"),
+        (
+            Rules(9, 5, 20.0),
+            Position(8, last_row=8, num_rows=1, last_mse=0.01),
+            "target_psnr",
+        ),
         (Rules(9, 5, 20.1), Position(8, last_row=8, num_rows=1, last_mse=0.01), ""),
         (Rules(9, 5, 20.0), Position(8, last_row=7, num_rows=1, last_mse=0.01), ""),
         # Neither an evaluation that is missing nor one of no number reaches a target.

@@ -248,7 +248,14 @@ def test_the_error_before_the_first_step_is_kept(clock, name):
     position, state = lane.recorder.saved[-1]
     again = FakeTrainer(clock)
     again.load_state(0, state)
-    more = drive(changed(MODES[name], steps=30), again, position).position
+    lane = drive(changed(MODES[name], steps=30), again, position)
+    whole = drive(changed(MODES[name], steps=30), FakeTrainer(clock))
+    # An evaluation at the end of fewer steps is none of more steps.
+    assert lane.rows[-3:] == [
+        {**r, "seconds": s["seconds"]}
+        for r, s in zip(whole.rows[-3:], lane.rows[-3:], strict=True)
+    ]
+    more = lane.position
     assert more.first_mse == pytest.approx(mse_after(0), rel=1e-5)
     assert more.last_mse == pytest.approx(mse_after(30), rel=1e-4)
 
@@ -498,12 +505,14 @@ def test_resuming_a_fit_that_had_reached_its_target_changes_nothing(clock):
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_resuming_a_finished_fit_takes_no_step(clock, name):
-    position, state = drive(MODES[name], FakeTrainer(clock)).recorder.saved[-1]
+def test_resuming_a_finished_fit_logs_its_last_row_again(clock, name):
+    first = drive(MODES[name], FakeTrainer(clock))
+    position, state = first.recorder.saved[-1]
     again = FakeTrainer(clock)
     again.load_state(0, state)
     second = drive(MODES[name], again, dataclasses.replace(position))
-    assert (second.stopped, again.chunks, second.rows) == ("steps", [], [])
+    assert (second.stopped, again.chunks) == ("steps", [])
+    assert second.rows == first.rows[-1:]
 
 
 def test_an_evaluation_of_older_parameters_reaches_no_target(clock):

@@ -17,7 +17,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from scipy import stats  # noqa: E402
 
-from jax_inr import coordinates, fitting, metrics  # noqa: E402
+from jax_inr import coordinates, fitting, metrics, tasks  # noqa: E402
 from jax_inr import encodings as jax_encodings  # noqa: E402
 from jax_inr.config import Config  # noqa: E402
 from jax_inr.errors import CheckpointError, ConfigError  # noqa: E402
@@ -25,10 +25,12 @@ from jax_inr.experiments.parity import numbers  # noqa: E402
 from jax_inr.field import ImageField  # noqa: E402
 from jax_inr.io.images import sample_image, to_uint8  # noqa: E402
 from jax_inr.io.tensorfile import save_tensors  # noqa: E402
-from jax_inr.networks import make_model  # noqa: E402
+from jax_inr.job import make_job  # noqa: E402
+from jax_inr.model import make_model  # noqa: E402
+from jax_inr.plan import make_data  # noqa: E402
 from jax_inr.presets import preset  # noqa: E402
 from jax_inr.tensors import flatten  # noqa: E402
-from jax_inr.training import init_state, make_data, make_plan, train_chunk  # noqa: E402
+from jax_inr.training import init_state, train_chunk  # noqa: E402
 from torch_ref import convert, devices, encodings, training  # noqa: E402
 from torch_ref import fitting as torch_fitting  # noqa: E402
 
@@ -100,8 +102,10 @@ def test_the_pixel_grid_is_bit_equal(size):
 
 @pytest.mark.parametrize("size", [(1, 1), (224, 224), (40, 57), (300, 11)], ids=by)
 def test_the_cnn_sees_raw_pixel_indices(size):
-    plan = make_plan(CONFIGS["cnn"], height=size[0], width=size[1], channels=3)
-    ours = make_data(plan, {"params": {}}, np.zeros((*size, 3), np.float32)).inputs
+    config, black = CONFIGS["cnn"], np.zeros((*size, 3), np.float32)
+    task = tasks.from_config(config, black)
+    job = make_job(task, config)
+    ours = make_data(job.plan(), task, {"params": {}}, job.rates).inputs
     theirs = encodings.pixel_indices(*size).permute(1, 2, 0).numpy()
     # JAX multiplies the coordinates by the size again: two roundings.
     np.testing.assert_allclose(ours, theirs, rtol=2 * ROUNDING)
@@ -206,12 +210,12 @@ def test_a_fits_pooled_psnr_is_that_of_the_notebooks_loop(backend, levels, targe
         trainer = training.make_trainer(config, target)
         expected = [line.pooled_psnr_db for line in torch_fitting.fit(trainer)]
     else:
-        trainer = fitting.make_trainer("jax", config, target, "auto")
+        trainer = numbers.make_jax_trainer(config, target, "auto")
         trainer.compile()
         pooled, expected = torch_fitting.make_pooled_psnr(), []
         for row in rows:
-            trainer.advance(row["step"] - trainer.step)
-            prediction = torch.from_numpy(trainer.predict())
+            trainer.advance(row["step"] - trainer.steps[0], [True])
+            prediction = torch.from_numpy(trainer.predict(0))
             pooled.update(prediction, torch.from_numpy(target))
             expected.append(pooled.compute().item())
     assert [row["pooled_psnr_db"] for row in rows] == pytest.approx(expected, abs=1e-4)
@@ -282,8 +286,8 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS)
 def test_steps_of_sgd_agree(case, target):
-    trainers = numbers.paired_trainers(STEPS[case], target)
-    start = trainers[0].parameters()
+    trainers = numbers.twins(STEPS[case], target)
+    start = trainers[0].parameters(0)
     # Of the way a leaf has come: at the first step as the gradients, and then the two
     # ways part. Torch with moved weights comes to 1.7e-3, 1.6e-3, 6.5e-3 from itself.
     tolerances = {1: 5e-3, 10: 1e-2, 100: 5e-2}
@@ -313,15 +317,17 @@ BATCHES = SMALL.replace(batch_size=256, schedule="cosine", warmup_steps=20)
 
 def jax_fit(config, picture):
     """A whole fit as one function of a key, compiled once for all seeds."""
-    plan = make_plan(config, *picture.shape)
+    task = tasks.from_config(config, picture)
+    job = make_job(task, config)
+    plan = job.plan()
     steps = jnp.int32(config.steps)
 
     @jax.jit
     def fit(key):
         weights_key, batches_key = jax.random.split(key)
-        variables = plan.model.init(weights_key)
+        variables = job.model.init(weights_key)
         constants = variables["constants"]
-        data = make_data(plan, variables, picture)
+        data = make_data(plan, task, variables, job.rates)
         start = init_state(plan, variables)
         state, _ = train_chunk(plan, start, constants, data, batches_key, steps)
         variables = {"params": state.params, "constants": constants}
@@ -382,7 +388,7 @@ def test_a_field_file_of_either_opens_in_both(tmp_path, levels, backend, network
     path = tmp_path / "field.safetensors"
     save_tensors(path, "field", fit.tensors, fit.header)
     field, (model, header) = ImageField.load(path), convert.model_from_field(path)
-    assert field.backend == header["backend"] == backend
+    assert field.origin.backend == header["backend"] == backend
     assert field.config == model.config == config and field.step == header["step"] == 3
     for height, width in (SIZE, (53, 31)):
         with torch.no_grad(), devices.computing(torch.device("cpu"), "float32"):

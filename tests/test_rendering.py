@@ -10,7 +10,7 @@ from conftest import draw
 from jax_inr import rendering
 from jax_inr.config import Config
 from jax_inr.coordinates import FULL, pixel_grid
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 from jax_inr.rendering import render
 
 # Chunks of other sizes are other programs, in which XLA may order sums otherwise, and
@@ -98,11 +98,11 @@ def test_memory_beside_the_picture_does_not_grow_with_it(monkeypatch):
 def test_every_chunk_has_one_shape(monkeypatch):
     shapes = set()
 
-    def spy(model, variables, coords):
+    def spy(function, model, variables, coords):
         shapes.add(coords.shape)
         return np.zeros((len(coords), 3), np.float32)
 
-    monkeypatch.setattr(rendering, "predict_chunk", spy)
+    monkeypatch.setattr(rendering, "values", spy)
     monkeypatch.setattr(rendering, "CHUNK_PIXELS", 50)
     render(*build(MLP), 12, 17)
     assert shapes == {(50, 2)}

@@ -39,7 +39,7 @@ class Options:
 def command(argv: list[str]) -> int:
     """Restore and judge what is missing, and write the report; the exit code."""
     options = parse(Options, argv, "compare")
-    from jax_inr.experiments.benchmark.report import machine
+    from jax_inr import machine
     from jax_inr.experiments.compare import store
     from jax_inr.experiments.tasks import problems, report, suite
 
@@ -62,7 +62,7 @@ def command(argv: list[str]) -> int:
     images = [suite.Named(Path(one.path).stem, one.image) for one in found]
     about = {
         "command": shlex.join(["jax-inr", "compare", *argv]),
-        "machine": machine(),
+        "machine": machine.describe_host(),
         "seed": options.seed,
         "crop": options.crop,
     }

@@ -37,7 +37,10 @@ def encoding_channels(
         return coordinate_channels(coords)
     variables = _variables(tensors)
     if isinstance(model.encoding, Fourier):
-        frequencies = np.asarray(model.encoding.frequencies(variables))
+        import jax
+
+        arrays = jax.tree.map(jax.numpy.asarray, variables)
+        frequencies = np.asarray(model.encoding.frequencies(arrays))
         return fourier_channels(frequencies, coords)
     return feature_channels(model, tensors, coords)
 

@@ -1,23 +1,24 @@
 """Both back ends on the same numbers, and how far apart they come out.
 
 What a back end computes is given as named arrays in Flax layout, so that one can be
-held against the other leaf by leaf. The only module of torch_ref that imports JAX, and
-only when called.
+held against the other leaf by leaf. JAX is imported only when it is called.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from jax_inr.config import Config
+from jax_inr.errors import DivergedError
 from jax_inr.experiments.report import Say
 from jax_inr.io.images import sample_image
+from jax_inr.lanes import Lane, Recorder, Rules
 from jax_inr.loop import Trainer, run
 from jax_inr.presets import preset
+from jax_inr.torch_lane import TorchLane
 from torch_ref import convert
 from torch_ref.encodings import channels_last
 from torch_ref.training import TorchTrainer, make_trainer, train_step
@@ -35,13 +36,22 @@ def paired_trainers(
     `target` is (h, w, c) float32, divided by `rgb_max`; `device` is "auto", "cpu" or
     "gpu". Both are compiled.
     """
-    from jax_inr.trainer import JaxTrainer
-
-    jax_trainer = JaxTrainer(config, target, device)
-    torch_trainer = start_from(jax_trainer.parameters(), config, target, device)
+    jax_trainer = make_jax_trainer(config, target, device)
+    torch_trainer = start_from(jax_trainer.parameters(0), config, target, device)
     jax_trainer.compile()
     torch_trainer.compile()
     return jax_trainer, torch_trainer
+
+
+def make_jax_trainer(config: Config, target: np.ndarray, device: str) -> Trainer:
+    """JAX's trainer of one fit of a target (h, w, c), divided by `rgb_max`."""
+    from jax_inr import tasks
+    from jax_inr.job import make_job
+    from jax_inr.trainer import JaxTrainer
+
+    # The task divides an image in [0, 1] by rgb_max; the target is divided already.
+    task = tasks.from_config(config.replace(rgb_max=255), target)
+    return JaxTrainer([make_job(task, config)], device)
 
 
 def start_from(
@@ -63,26 +73,30 @@ def jax_numbers(
     """
     import jax
 
+    from jax_inr import tasks
+    from jax_inr.job import make_job
+    from jax_inr.plan import make_data
     from jax_inr.tensors import flatten, unflatten_like
-    from jax_inr.training import make_data, make_plan
+    from jax_inr.training import batch_loss, predict_batch
 
-    plan = make_plan(config, *target.shape)
-    like = jax.eval_shape(plan.model.init, jax.random.key(0))
+    task = tasks.from_config(config.replace(rgb_max=255), target)
+    job = make_job(task, config)
+    plan = job.plan()
+    like = jax.eval_shape(job.model.init, jax.random.key(0))
     variables = unflatten_like(like, dict(tensors))
-    inputs, targets, _ = make_data(plan, variables, target)
+    data = make_data(plan, task, variables, job.rates)
 
     @jax.jit
-    def numbers(params: Any, constants: Any, *data: Any) -> Any:
+    def numbers(params: Any, constants: Any) -> Any:
         variables = {"params": params, "constants": constants}
-        prediction = plan.model.colours(variables, data[0])
-        return prediction, jax.value_and_grad(plan.loss)(params, constants, *data)
+        prediction = predict_batch(plan, variables, data.inputs, data.items)
+        loss = jax.value_and_grad(batch_loss, argnums=1)
+        return prediction, loss(plan, params, constants, data)
 
-    prediction, (loss, gradient) = numbers(
-        variables["params"], variables["constants"], inputs, targets
-    )
+    prediction, (loss, gradient) = numbers(variables["params"], variables["constants"])
     size = target.shape[:2]
     return {
-        "encoding": np.asarray(inputs).reshape(*size, -1),
+        "encoding": np.asarray(data.inputs).reshape(*size, -1),
         "prediction": np.asarray(prediction).reshape(*size, -1),
         "loss": np.asarray(loss),
         **flatten({"gradient": gradient}),
@@ -108,12 +122,16 @@ def torch_numbers(
     }
 
 
-def after_steps(trainer: Trainer, counts: Sequence[int]) -> list[Numbers]:
+def after_steps(
+    trainer: Trainer | TorchTrainer, counts: Sequence[int]
+) -> list[Numbers]:
     """`losses` (k,) and `params/...` after each of these rising numbers k of steps."""
+    lane = TorchLane(trainer, np.empty(0)) if isinstance(trainer, TorchTrainer) else trainer
     found, losses = [], np.empty(0, np.float32)
     for count in counts:
-        losses = np.append(losses, trainer.advance(count - trainer.step))
-        tensors = trainer.parameters()
+        more, _ = lane.advance(count - lane.steps[0], [True])
+        losses = np.append(losses, more[0])
+        tensors = lane.parameters(0)
         params = {n: x for n, x in tensors.items() if n.startswith("params/")}
         found.append({"losses": losses, **params})
     return found
@@ -157,7 +175,7 @@ def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, 
     config = preset(name)
     target = sample_target(config, size)
     jax_trainer, torch_trainer = paired_trainers(config, target)
-    start = jax_trainer.parameters()
+    start = jax_trainer.parameters(0)
     theirs = [torch_numbers(config, start, target)]
     theirs += after_steps(torch_trainer, counts)
     ours = [jax_numbers(config, start, target), *after_steps(jax_trainer, counts)]
@@ -186,22 +204,36 @@ def run_fit(
 
     `start` is where torch starts; None stands for the config's own draw.
     """
-    from jax_inr import fitting
-
     target = sample_target(config)
-    if start is None:
-        trainer = fitting.make_trainer(backend, config, target, "auto")
+    if start is not None:
+        trainer = TorchLane(start_from(start, config, target, "auto"), target)
+    elif backend == "torch":
+        trainer = TorchLane(make_trainer(config, target, "auto"), target)
     else:
-        trainer = start_from(start, config, target, "auto")
-    start = trainer.parameters()
+        trainer = make_jax_trainer(config, target, "auto")
+    start = trainer.parameters(0)
     trainer.compile()
+    lane = Lane(
+        Rules(config.steps, config.eval_every, config.target_psnr, config.max_seconds),
+        Shown(backend, say),
+    )
+    run(trainer, [lane])
+    if lane.is_interrupted:  # which ends the report as it would any script
+        raise KeyboardInterrupt
+    if lane.diverged is not None:
+        raise DivergedError(f"{backend}: not finite at step {lane.diverged[0]}")
+    return lane.rows, start
 
-    def show(row: dict[str, Any]) -> None:
-        say(f"{backend}: step {row['step']}, {row['psnr_db']:.2f} dB")
 
-    # An interrupt ends the report as it would any script.
-    heedless: Any = SimpleNamespace(received=None)
-    return run(trainer, config, target, heedless, on_row=show).rows, start
+class Shown(Recorder):
+    """Tells the evaluations of a fit."""
+
+    def __init__(self, backend: str, say: Say) -> None:
+        self._backend, self._say = backend, say
+
+    def row(self, row: dict[str, Any]) -> None:
+        psnr_db = f"{row['psnr_db']:.2f} dB"
+        self._say(f"{self._backend}: step {row['step']}, {psnr_db}")
 
 
 def time_layouts(turns: int) -> dict[str, Any]:
