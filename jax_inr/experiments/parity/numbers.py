@@ -126,7 +126,9 @@ def after_steps(
     trainer: Trainer | TorchTrainer, counts: Sequence[int]
 ) -> list[Numbers]:
     """`losses` (k,) and `params/...` after each of these rising numbers k of steps."""
-    lane = TorchLane(trainer, np.empty(0)) if isinstance(trainer, TorchTrainer) else trainer
+    lane: Any = trainer
+    if isinstance(trainer, TorchTrainer):
+        lane = TorchLane(trainer, np.empty(0))
     found, losses = [], np.empty(0, np.float32)
     for count in counts:
         more, _ = lane.advance(count - lane.steps[0], [True])
