@@ -10,6 +10,7 @@ from typing import Any, Protocol, assert_never, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -138,7 +139,7 @@ class Fourier:
         kind = "params" if self.is_trained else "constants"
         return {kind: {"frequencies": frequencies}}
 
-    def frequencies(self, variables: Variables) -> Float[Array, "d m"]:
+    def frequencies(self, variables: Variables) -> Float[Array | np.ndarray, "d m"]:
         """The matrix B, in cycles per unit."""
         kind = "params" if self.is_trained else "constants"
         return variables[kind]["frequencies"]

@@ -239,7 +239,7 @@ def _finish(
         rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
-        from jax_inr.draw import run_images
+        from jax_inr import run_images
 
         run.folder.save_field(tensors, header)
         run_images.write_reconstruction(run.folder, prediction, config)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from jax_inr.networks import Model, Variables
+from jax_inr.model import Model, Variables
 
 
 def jacobian(

@@ -56,7 +56,7 @@ def command(argv: list[str]) -> int:
         if not options.quiet:
             process.Output().write(f"{text}\n")
 
-    found = store.read_pictures(
+    found = store.read_images(
         str(options.folder), None, None, options.max_pixels, process.notice
     )
     images = [suite.Named(Path(one.path).stem, one.image) for one in found]

@@ -91,7 +91,7 @@ def _section(name: str, fields: list[dataclasses.Field[Any]]) -> type:
     # config itself, the fields would all lie in one.
     def option(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
         about = tyro.conf.arg(help=field.metadata["doc"], prefix_name=False)
-        return field.name, Annotated[field.type, about], field.default
+        return field.name, Annotated[field.type, about], getattr(Config(), field.name)
 
     members = [option(field) for field in fields]
     return dataclasses.make_dataclass(name.title(), members, frozen=True)

@@ -97,7 +97,7 @@ def as_options(text: str) -> str:
     def option(found: re.Match[str]) -> str:
         return f"--{found[1].replace('_', '-')} {found[3]}"
 
-    return re.sub(rf"(?<![\w-])({names})=([\"']?)([\w.+-]*\w)\2", option, text)
+    return re.sub(rf"(?<![\w/-])({names})=([\"']?)([\w.+-]*\w)\2", option, text)
 
 
 class Output:

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -41,7 +41,7 @@ class Meter:
         self._next_line = 0.0
         self._last = ""
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         if not self._silent and self.console.is_terminal:
             self._live = RichProgress(
                 TextColumn(self._unit),

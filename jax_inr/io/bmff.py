@@ -25,7 +25,7 @@ def kind(data: bytes) -> str:
 def nclx(data: bytes) -> tuple[int, int] | None:
     """The primaries and the transfer of H.273 that the primary image declares.
 
-    None where it declares none, or an ICC profile, which counts before.
+    None where it declares none. An ICC profile beside it counts before.
     """
     meta = _first(data, 0, len(data), b"meta")
     if meta is None:
@@ -46,8 +46,6 @@ def nclx(data: bytes) -> tuple[int, int] | None:
         for number in _associations(data, listed, item)
         if number < len(boxes) and boxes[number][0] == b"colr"
     ]
-    if any(colour[:4] in (b"prof", b"rICC") for colour in colours):
-        return None
     for colour in colours:
         if colour[:4] == b"nclx" and len(colour) >= 10:
             return int.from_bytes(colour[4:6]), int.from_bytes(colour[6:8])

@@ -21,7 +21,7 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
         # By name, for type checkers: it need not be installed.
         heif: Any = importlib.import_module("pillow_heif")
     except ImportError as error:
-        hint = 'pip install "jax-inr[heif]", or convert it to PNG or JPEG'
+        hint = 'pip install -e ".[heif]", or convert it to PNG or JPEG'
         raise ImageError(
             "a HEIC file, which is not read without pillow-heif", hint
         ) from error

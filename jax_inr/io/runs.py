@@ -16,7 +16,12 @@ from jax_inr.io.lock import FolderLock
 from jax_inr.io.log import MetricsLog, with_floats
 from jax_inr.io.original import load_original, save_original
 from jax_inr.io.reading import read_json, refuse_link
-from jax_inr.io.tensorfile import Tensors, load_tensors, save_tensors
+from jax_inr.io.tensorfile import (
+    Tensors,
+    check_field_finite,
+    load_tensors,
+    save_tensors,
+)
 from jax_inr.io.text import StrPath, shown, to_json
 
 # All that a run writes beside checkpoints/ and frames/, and with those all that
@@ -241,7 +246,7 @@ class RunFolder:
                 tensors, header = load_tensors(
                     path, "checkpoint", follow=False, allow_nonfinite=True
                 )
-                _check_finite(path, tensors)
+                check_field_finite(path, tensors)
             except CheckpointError as error:
                 bad.append(str(error))
                 continue
@@ -296,17 +301,6 @@ class RunFolder:
         if self._lock is None:
             raise OutputError(f"{shown(self.path)} is closed", "open the run again")
         self._lock.check()
-
-
-def _check_finite(path: Path, tensors: Tensors) -> None:
-    """Refuse a field that is not finite; optimizers may begin with infinities."""
-    for name, tensor in tensors.items():
-        field = name.removeprefix("state/").startswith(("params/", "constants/"))
-        if field and not np.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{shown(path)}: tensor '{shown(name, 200)}' holds values that are "
-                "not finite"
-            )
 
 
 def few(problems: list[str]) -> list[str]:

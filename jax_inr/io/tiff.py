@@ -31,7 +31,10 @@ _MINISWHITE, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 3, 5, 6, 8, 9
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}
 _RAW_KINDS = (32803, 34892)  # a colour filter array, linear raw
 _OTHERS = {4: "a mask", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
-_FAX, _OLD_JPEG, _JPEG = (2, 3, 4), 6, 7
+_FAX, _JPEG = (2, 3, 4), 7
+# None, LZW, JPEG, deflate (twice), PackBits, LZMA, Zstandard: whose output is bounded.
+# An image of its own in each strip (JPEG 2000, WebP) may claim any size.
+_READ = (1, 5, _JPEG, 8, 32946, 32773, 34925, 50000)
 _ORIENTATION, _INKS, _DNG_VERSION = 274, 332, 50706
 _MAX_PAGES = 100
 _BYTES_A_PIXEL = 16  # RGBA of floats
@@ -135,11 +138,9 @@ def _by_tifffile(page: Any, data: bytes, max_pixels: int, notices: list[str]) ->
 
 def _check(page: Any, max_pixels: int) -> None:
     """Raise ImageError for samples without an agreed white, and for huge segments."""
-    from tifffile import TIFF
-
     if page.photometric == _CMYK and page.tags.valueof(_INKS, 1) != 1:
         raise ImageError("a TIFF of other inks than CMYK, which is not read", _HINT)
-    if page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
+    if page.compression not in _READ:
         name = getattr(page.compression, "name", f"method {page.compression}")
         raise ImageError(f"a TIFF compressed by {name}, which is not read", _HINT)
     bits, dtype = page.bitspersample, page.dtype

@@ -41,7 +41,7 @@ def test_all_three_shifts_are_measured(function, rms):
     assert measured.largest == pytest.approx(1.0 if rms else 0.0)
     verdict = "not periodic" if rms else "periodic"
     assert measured.sentence.startswith(f"{verdict}: field(x)")
-    assert measured.picture.shape == (240, 240, 1)
+    assert measured.image.shape == (240, 240, 1)
 
 
 def test_the_figure_names_each_field_and_frames_the_image():

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jax_inr import run_images
 from jax_inr.analysis import extrapolation
 from jax_inr.cli import overview
 from jax_inr.config import Config
-from jax_inr.draw import film, plots, run_images, settings
+from jax_inr.draw import film, plots, settings
 from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written, default_settings
 from jax_inr.experiments.parity import report as parity_report
 from jax_inr.io.images import Picture

@@ -251,13 +251,18 @@ def test_what_is_not_read_is_named(refused):
         struct.pack("<HHII", 259, 4, 1, 1), struct.pack("<HHII", 259, 4, 1, 32809)
     )
     assert "compressed by THUNDERSCAN" in refused(thunder)
+    assert "compressed by WEBP" in refused(tiff(FULL, compression="webp"))
 
 
 def test_a_lossless_jpeg_never_reaches_the_decoder_that_it_would_break(refused):
-    data = bytearray(tiff(SMALL, compression="jpeg", photometric="rgb"))
-    start = data.index(b"\xff\xc0")
-    data[start + 1] = 0xC3
-    assert "damaged" in refused(bytes(data))
+    levels = RNG.integers(0, 256, (32, 16, 3), np.uint8)
+    data = tiff(levels, compression="jpeg", photometric="rgb", rowsperstrip=16)
+    for start in (data.index(b"\xff\xc0"), data.rindex(b"\xff\xc0")):
+        changed = bytearray(data)
+        changed[start + 1] = 0xC3
+        message = refused(bytes(changed))
+        assert "damaged" in message
+    assert "another kind" in message
 
 
 @pytest.mark.parametrize("side", [2**15, 65520])

@@ -7,13 +7,14 @@ only when called.
 
 import time
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from jax_inr.cli.signals import SignalGuard
 from jax_inr.config import Config
+from jax_inr.experiments.report import Say
 from jax_inr.io.images import sample_image
 from jax_inr.loop import Trainer, run
 from jax_inr.presets import preset
@@ -26,7 +27,7 @@ Numbers = dict[str, np.ndarray]
 STEPS_IN_A_TURN = 5
 
 
-def twins(
+def paired_trainers(
     config: Config, target: np.ndarray, device: str = "auto"
 ) -> tuple[Trainer, TorchTrainer]:
     """A trainer of JAX and one of torch that begin with JAX's weights and B.
@@ -149,18 +150,18 @@ def sample_target(config: Config, size: int = 224) -> np.ndarray:
 
 
 def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, Any]:
-    """How far JAX comes from torch with a preset, and torch from itself, `nudged`.
+    """How far JAX comes from torch with a preset, and torch from itself, `perturbed`.
 
     Both are lists of deviations: before any step, then after these numbers of steps.
     """
     config = preset(name)
     target = sample_target(config, size)
-    jax_trainer, torch_trainer = twins(config, target)
+    jax_trainer, torch_trainer = paired_trainers(config, target)
     start = jax_trainer.parameters()
     theirs = [torch_numbers(config, start, target)]
     theirs += after_steps(torch_trainer, counts)
     ours = [jax_numbers(config, start, target), *after_steps(jax_trainer, counts)]
-    start = nudged(start)
+    start = perturbed(start)
     itself = [torch_numbers(config, start, target)]
     itself += after_steps(start_from(start, config, target, "auto"), counts)
     return {
@@ -168,18 +169,18 @@ def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, 
         "devices": {"JAX": str(jax_trainer.device), "torch": str(torch_trainer.device)},
         "counts": [0, *counts],
         "jax": list(map(deviations, theirs, ours)),
-        "nudged": list(map(deviations, theirs, itself)),
+        "perturbed": list(map(deviations, theirs, itself)),
     }
 
 
-def nudged(tensors: Mapping[str, np.ndarray]) -> Numbers:
+def perturbed(tensors: Mapping[str, np.ndarray]) -> Numbers:
     """Every number moved to the next float32, up or down: the least that can differ."""
     rng, ways = np.random.default_rng(0), np.array([-np.inf, np.inf], np.float32)
     return {n: np.nextafter(x, rng.choice(ways, x.shape)) for n, x in tensors.items()}
 
 
 def run_fit(
-    backend: str, config: Config, start: Numbers | None
+    backend: str, config: Config, start: Numbers | None, say: Say
 ) -> tuple[list[dict[str, Any]], Numbers]:
     """A fit of the sample cat: its evaluations, and the tensors it started from.
 
@@ -196,10 +197,11 @@ def run_fit(
     trainer.compile()
 
     def show(row: dict[str, Any]) -> None:
-        print(f"{backend}: step {row['step']}, {row['psnr_db']:.2f} dB", flush=True)
+        say(f"{backend}: step {row['step']}, {row['psnr_db']:.2f} dB")
 
-    # The guard is not entered: an interrupt ends the report as it would any script.
-    return run(trainer, config, target, SignalGuard(), on_row=show).rows, start
+    # An interrupt ends the report as it would any script.
+    heedless: Any = SimpleNamespace(received=None)
+    return run(trainer, config, target, heedless, on_row=show).rows, start
 
 
 def time_layouts(turns: int) -> dict[str, Any]:
