@@ -25,9 +25,11 @@ _KEPT = ("dot_general", "conv_general_dilated", "gather")
 
 def count_params(model: Any) -> int:
     """Trained numbers of a model."""
-    import optax
+    import jax
 
-    return int(optax.tree.size(_variables(model)["params"]))
+    # optax.tree.size takes arrays alone, and these are shapes.
+    leaves = jax.tree.leaves(_variables(model)["params"])
+    return sum(leaf.size for leaf in leaves)
 
 
 def _variables(model: Any) -> Any:
