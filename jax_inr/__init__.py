@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jax_inr.fitting import resume as resume
     from jax_inr.grids import DenseGrid as DenseGrid
     from jax_inr.grids import HashGrid as HashGrid
-    from jax_inr.io.images import Picture as Image
+    from jax_inr.io.images import Picture as Image  # noqa: F401
     from jax_inr.io.images import load_image as load_image
     from jax_inr.io.images import sample_image as sample_image
     from jax_inr.io.images import save_image as save_image
