@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jax_inr.fitting import resume as resume
     from jax_inr.grids import DenseGrid as DenseGrid
     from jax_inr.grids import HashGrid as HashGrid
-    from jax_inr.io.images import Picture as Image  # noqa: F401
+    from jax_inr.io.images import Image as Image
     from jax_inr.io.images import load_image as load_image
     from jax_inr.io.images import sample_image as sample_image
     from jax_inr.io.images import save_image as save_image
@@ -87,7 +87,7 @@ _HOMES = {
     "field": ("ImageField",),
     "fitting": ("fit", "fit_many", "resume"),
     "grids": ("DenseGrid", "HashGrid"),
-    "io.images": ("Picture", "load_image", "sample_image", "save_image"),
+    "io.images": ("Image", "load_image", "sample_image", "save_image"),
     "metrics": ("psnr", "ssim"),
     "model": ("Model", "make_model"),
     "networks": ("cnn", "finer_network", "gauss_network", "mlp", "siren", "wire"),

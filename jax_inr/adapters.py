@@ -50,7 +50,7 @@ class Foreign:
     def is_trained(self) -> bool:
         """Whether there is anything to train."""
         drawn = jax.eval_shape(self.init, jax.random.key(0))  # pyright: ignore
-        return bool(jax.tree.leaves(drawn["params"]))
+        return bool(jax.tree.leaves(drawn.get("params", {})))
 
     def _wrap(self, drawn: Any) -> Variables:
         """What `init` gave under the part's name; without kinds, all is trained."""

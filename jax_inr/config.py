@@ -11,7 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from jax_inr.conflicts import GRIDS as GRIDS
+from jax_inr.conflicts import conflicts
 from jax_inr.errors import ConfigError
+from jax_inr.suits import suited_rate
 
 
 def _field(
@@ -57,8 +60,6 @@ Optimizer = Literal[
     "rmsprop",
     "yogi",
 ]
-GRIDS = ("dense_grid", "hash_grid")
-MAX_PERIODIC_SIGMA = 256.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,13 @@ class Config:
     optimizer: Optimizer = _field(
         "sgd", "How parameters follow the gradient.", section="optimizer"
     )
-    learning_rate: float = _field(1.0, "Peak learning rate.", 1e-12, 1e6)
+    # None, which asks for the suited rate, is a float once the config is made.
+    learning_rate: float = _field(
+        None,
+        "Peak learning rate; another optimizer or network brings its own.",
+        1e-12,
+        1e6,
+    )
     momentum: float = _field(0.9, "Momentum of sgd and muon.", 0.0, 1.0 - 1e-6)
     beta2: float = _field(
         0.999, "Decay of the squared gradients of adam, and of muon's.", 0.0, 1.0 - 1e-9
@@ -165,6 +172,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if self.learning_rate is None:
+            rate = suited_rate(self.optimizer, self.network)
+            object.__setattr__(self, "learning_rate", rate)
         problems = []
         for field in dataclasses.fields(self):
             plain = _plain(field, getattr(self, field.name))
@@ -176,90 +186,16 @@ class Config:
         # Values out of their range would only be in conflict for that.
         refuse(problems)
         refuse(
-            [
-                (message, hint)
-                for is_wrong, message, hint in self._conflicts()
-                if is_wrong
-            ]
+            [(message, hint) for is_wrong, message, hint in conflicts(self) if is_wrong]
         )
 
-    def _conflicts(self) -> list[tuple[bool, str, str]]:
-        """What does not go together: whether it is so, the message, the way out."""
-        is_cnn, is_lbfgs = self.network == "cnn", self.optimizer == "lbfgs"
-        batch_size = f"batch_size is {self.batch_size}"
-        return [
-            (
-                is_cnn and self.encoding != "none",
-                f"network cnn takes pixel indices, not encoding {self.encoding}",
-                "use encoding=none, or network=mlp",
-            ),
-            (
-                is_cnn and self.batch_size is not None,
-                f"network cnn needs the whole grid at every step, but {batch_size}",
-                "use batch_size=None, or network=mlp",
-            ),
-            (
-                is_cnn and self.matmul_precision == "bfloat16",
-                "network cnn has no bfloat16 form",
-                "use matmul_precision=float32 or matmul_precision=tf32",
-            ),
-            (
-                is_cnn and self.sampling != "pixels",
-                "network cnn takes no samples",
-                "use sampling=pixels, or network=mlp",
-            ),
-            (
-                is_cnn and self.train_pixels != "all",
-                "network cnn sees every pixel's neighbours, so it can hold out none",
-                "use train_pixels=all, or network=mlp",
-            ),
-            (
-                self.sampling == "lattice" and self.train_pixels != "all",
-                f"a lattice crosses whole rows and columns, and train_pixels "
-                f"{self.train_pixels} leaves pixels out",
-                "use sampling=pixels, or train_pixels=all",
-            ),
-            (
-                self.network != "mlp" and self.init != "uniform",
-                f"network {self.network} has first weights of its own",
-                "use init=uniform, or network=mlp",
-            ),
-            (
-                is_cnn and self.optimizer == "muon",
-                "muon orthogonalises matrices, and the cnn's kernels are none",
-                "use optimizer=adam, or network=mlp",
-            ),
-            (
-                is_lbfgs and self.batch_size is not None,
-                f"lbfgs searches along lines of the whole loss, but {batch_size}",
-                "use batch_size=None, or optimizer=adam",
-            ),
-            (
-                is_lbfgs and (self.schedule != "constant" or self.warmup_steps > 0),
-                "lbfgs finds its own step lengths",
-                "use schedule=constant and warmup_steps=0, or optimizer=adam",
-            ),
-            (
-                self.encoding == "positional" and self.num_frequencies % 2 == 1,
-                "positional frequencies are shared by two axes, but num_frequencies "
-                f"is {self.num_frequencies}",
-                "use an even number of them",
-            ),
-            (
-                self.encoding == "periodic" and self.sigma > MAX_PERIODIC_SIGMA,
-                f"periodic frequencies are drawn from a lattice, and sigma {self.sigma}"
-                " makes it too large",
-                f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
-            ),
-            (
-                self.encoding in GRIDS and self.finest < self.coarsest,
-                f"finest is {self.finest}, below coarsest {self.coarsest}",
-                "make finest coarsest or more",
-            ),
-        ]
-
     def replace(self, /, **changes: Any) -> "Config":
-        """This config with some fields changed; raises ConfigError as construction."""
+        """This config with some fields changed; raises ConfigError as construction.
+
+        A learning rate belongs to the optimizer and the network that it drives: where
+        either changes and no rate is given, it becomes what suits them; likewise the
+        first weights of another network, and the schedule of L-BFGS.
+        """
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
@@ -270,7 +206,20 @@ class Config:
                     else "the fields are those of jax_inr.Config"
                 )
                 raise ConfigError(f"unknown config field {name!r}", hint)
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **self._suited(changes), **changes)
+
+    def _suited(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The fields that follow a change of optimizer or network."""
+        optimizer = changes.get("optimizer", self.optimizer)
+        network = changes.get("network", self.network)
+        suited: dict[str, Any] = {}
+        if (optimizer, network) != (self.optimizer, self.network):
+            suited["learning_rate"] = None
+        if network not in (self.network, "mlp"):
+            suited["init"] = "uniform"
+        if optimizer == "lbfgs" != self.optimizer:
+            suited |= {"schedule": "constant", "warmup_steps": 0}
+        return {name: suited[name] for name in suited if name not in changes}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""

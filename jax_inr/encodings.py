@@ -6,17 +6,16 @@ names. Phases are float32 on every device.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol, assert_never, runtime_checkable
+from typing import Any, Protocol, assert_never, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jax_inr.config import Config
 from jax_inr.tensors import pytree_dataclass
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 # {"params": {name: …}} is trained, {"constants": {name: …}} is not.
 Variables = dict[str, Any]
@@ -54,12 +53,12 @@ def gaussian_frequencies(
 
     Gaussian random Fourier features, arXiv 2006.10739, section 5.
     """
-    return sigma * jax.random.normal(key, (num_axes, num_frequencies))
+    return sigma * jax.random.normal(key, (num_axes, num_frequencies), jnp.float32)
 
 
 def basic_frequencies(num_axes: int = 2) -> Float[Array, "d d"]:
     """B of the basic encoding: one cycle per axis, the identity."""
-    return jnp.eye(num_axes)
+    return jnp.eye(num_axes, dtype=jnp.float32)
 
 
 def positional_frequencies(
@@ -70,8 +69,9 @@ def positional_frequencies(
     2**t - 1 cycles for t evenly from 0 to `octaves`, log-linear, as in the code of
     arXiv 2006.10739.
     """
-    steps = jnp.linspace(0.0, octaves, num_frequencies // num_axes)
-    return jnp.kron(jnp.eye(num_axes), 2**steps - 1)
+    count = num_frequencies // num_axes
+    steps = jnp.linspace(0.0, octaves, count, dtype=jnp.float32)
+    return jnp.kron(jnp.eye(num_axes, dtype=jnp.float32), 2**steps - 1)
 
 
 def periodic_frequencies(
@@ -139,14 +139,14 @@ class Fourier:
         kind = "params" if self.is_trained else "constants"
         return {kind: {"frequencies": frequencies}}
 
-    def frequencies(self, variables: Variables) -> Float[Array, "d m"]:
+    def frequencies(self, variables: Variables) -> Float[Array | np.ndarray, "d m"]:
         """The matrix B, in cycles per unit."""
         kind = "params" if self.is_trained else "constants"
         return variables[kind]["frequencies"]
 
     def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
         """Give the sines, then the cosines, of one position."""
-        return fourier_features(x, self.frequencies(variables))
+        return fourier_features(x, jnp.asarray(self.frequencies(variables)))
 
 
 @pytree_dataclass("sigma")
@@ -245,7 +245,7 @@ class PixelIndices:
         return x * jnp.array([self.height, self.width], x.dtype)
 
 
-def from_config(config: "Config", height: int, width: int) -> Encoding:
+def from_config(config: Config, height: int, width: int) -> Encoding:
     """Make the encoding that a config names, for an image of this size."""
     from jax_inr.grids import DenseGrid, HashGrid, level_resolutions
 

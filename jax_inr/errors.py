@@ -52,7 +52,7 @@ class ConfigError(JaxInrError, ValueError):
 
 
 class ImageError(JaxInrError):
-    """A picture cannot be read, or not without showing something wrong."""
+    """An image cannot be read, or not without showing something wrong."""
 
     exit_code = 3
 

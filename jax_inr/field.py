@@ -20,7 +20,7 @@ from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import atomic, tensorfile, text
 from jax_inr.model import Model, Variables, make_model
 from jax_inr.rendering import assemble, colours, render_strips, values
-from jax_inr.tensors import flatten, structure, unflatten_like
+from jax_inr.tensors import flatten, float32, structure, unflatten_like
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -318,9 +318,11 @@ class ImageField:
                     f"give that object, as {part}=…",
                 )
         shape = (height, width, channels)
-        model = make_model(config, *shape, encoding=encoding, network=network)
+        with float32():
+            model = make_model(config, *shape, encoding=encoding, network=network)
         # Shapes alone: nothing is drawn or allocated for a file that may be foreign.
-        like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
-        variables = unflatten_like(like, tensors)
+        with float32():
+            like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+            variables = unflatten_like(like, tensors)
         backend = str(header.get("backend", ""))
         return cls.make(model, variables, shape, config, step=step, backend=backend)

@@ -6,7 +6,7 @@ Framework-free.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from jax_inr.metrics import psnr_from_mse
 TARGET_EVALUATIONS = 50
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """Fits in progress in one of the back ends; a fit is a lane."""
 
@@ -76,7 +77,8 @@ class Rules:
     """When a fit is evaluated and when it stops; none of it changes a step.
 
     losses_evaluate: the loss of a step is the evaluation of the parameters before it,
-    because it is of all measurements and needs no clipping.
+    because it is of all measurements and needs no clipping. patience_steps: the fit
+    ends where for so many steps no evaluation was better than the best.
     """
 
     steps: int
@@ -84,6 +86,7 @@ class Rules:
     target_psnr: float | None = None
     max_seconds: float | None = None
     losses_evaluate: bool = False
+    patience_steps: int | None = None
 
     def is_due(self, step: int) -> bool:
         """Whether an evaluation falls after this many steps."""
@@ -110,6 +113,8 @@ class Position:
     mse_sum: float = 0.0  # of their squared errors, for the pooled PSNR
     last_mse: float = 0.0  # squared error of the newest of them
     first_mse: float = 0.0  # squared error before the first step
+    best_step: int = 0  # of the best evaluation; 0 for none
+    best_mse: float = 0.0  # squared error of it
 
 
 class Progress(NamedTuple):
@@ -175,6 +180,8 @@ class Lane:
         at.num_rows += 1
         at.mse_sum += mse
         at.last_mse = mse
+        if not at.best_step or mse < at.best_mse:
+            at.best_step, at.best_mse = step, mse
         row = {
             "step": step,
             "seconds": round(at.seconds, 6),
@@ -193,6 +200,9 @@ class Lane:
             return "target_psnr"
         if at.step >= self.rules.steps:
             return "steps"
+        patience = self.rules.patience_steps
+        if patience is not None and at.last_row - at.best_step >= patience:
+            return "patience"
         limit = self.rules.max_seconds
         if limit is not None and at.seconds >= limit:
             return "max_seconds"

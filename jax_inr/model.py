@@ -5,7 +5,7 @@ fixed numbers such as frequencies and omega_0. The encoding's names and the netw
 stand side by side.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jax_inr import encodings, networks
 from jax_inr.adapters import as_encoding, as_network, describe
+from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.tensors import pytree_dataclass
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 Variables = dict[str, Any]
 
@@ -116,7 +114,7 @@ def _over_leading(apply: Any, variables: Variables, inputs: Array) -> Array:
 
 
 def make_model(
-    config: "Config",
+    config: Config,
     height: int,
     width: int,
     channels: int,

@@ -7,18 +7,16 @@ here, in modules.py and in layers.py alone.
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, assert_never, runtime_checkable
+from typing import Any, Protocol, assert_never, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jax_inr.config import Config
 from jax_inr.layers import siren_bound, torch_bound
 from jax_inr.modules import ACTIVATIONS, GridCNN, Numbers, PixelMLP, Wire, centred
 from jax_inr.tensors import pytree_dataclass
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 Variables = dict[str, Any]
 
@@ -192,7 +190,7 @@ def _bounds(
     return tuple(bounds)
 
 
-def from_config(config: "Config", num_features: int, channels: int) -> FlaxNetwork:
+def from_config(config: Config, num_features: int, channels: int) -> FlaxNetwork:
     """Make the network that a config names."""
     sizes = (num_features, config.hidden_features, channels)
     precision = config.matmul_precision

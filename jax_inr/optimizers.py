@@ -6,7 +6,7 @@ take Python numbers alone, so the two formulas stand here; a test holds them to 
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,8 @@ from jaxtyping import Array, Float
 from optax import contrib
 
 from jax_inr.adapters import describe
+from jax_inr.config import Config
 from jax_inr.errors import ConfigError
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 Schedule = Literal["constant", "cosine"]
 
@@ -113,7 +111,7 @@ class ForeignOptimizer:
         return optax.with_extra_args_support(self.transformation)
 
 
-def from_config(config: "Config") -> tuple[Optimizer, Rates]:
+def from_config(config: Config) -> tuple[Optimizer, Rates]:
     """Make the optimizer that a config names, and its numbers."""
     optimizer = Optimizer(
         config.optimizer, config.schedule, config.momentum, config.beta2

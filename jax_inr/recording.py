@@ -137,7 +137,8 @@ def find(folder: RunFolder) -> Found:
         f"{n} {then[n]} is now {now.get(n)}" for n in then if now.get(n) != then[n]
     ]
     if changed:
-        notices.append(f"not bit for bit the same run: {', '.join(changed)}")
+        changes = shown(", ".join(changed))
+        notices.append(f"not bit for bit the same run: {changes}")
     position = Position()
     if tensors is not None:
         position = _position(header.get("position"), where)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jax_inr.coordinates import FULL, Window, pixel_axes, pixel_grid
 from jax_inr.model import Model, Variables
-from jax_inr.tensors import structure
+from jax_inr.tensors import float32, structure
 
 CHUNK_PIXELS = 1 << 14
 
@@ -37,7 +37,8 @@ def values(
     coords: Float[Array | np.ndarray, "*n 2"],
 ) -> Array:
     """A function's values, compiled once for each structure and shape of coords."""
-    return _values(function, structure(model), variables, coords)
+    with float32():
+        return _values(function, structure(model), variables, coords)
 
 
 def render(

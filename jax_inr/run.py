@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from jax_inr.lanes import Rules
 from jax_inr.recording import PARTS, Found, Identity, hash_arrays
 from jax_inr.results import Fit
 
-if TYPE_CHECKING:
-    from jax_inr.job import Job
-
 MOST_AT_ONCE = 64  # fits of one program
 
 
@@ -32,7 +29,7 @@ class Run:
     shape: tuple[int, int, int]
     identity: Identity
     rules: Rules
-    job: "Job | None" = None  # of the JAX back end
+    job: Any = None  # a Job, of the JAX back end
     out: Path | None = None
     folder: RunFolder | None = None
     found: Found | None = None  # where the run goes on
@@ -114,6 +111,7 @@ def _make_jax_run(
     from jax_inr import tasks
     from jax_inr.adapters import describe
     from jax_inr.job import make_job
+    from jax_inr.tensors import float32
 
     if "task" in given:
         task, picture = image, None
@@ -121,19 +119,21 @@ def _make_jax_run(
             task = task.replace(loss=given["loss"])
         if task.image is not None:
             picture = as_image(task.image)
-        arrays = _leaves((task.items, task.values, task.weights))
+        apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
+        arrays = _leaves((task.items, task.values, task.weights, apart))
         digest = hash_arrays(*arrays)
     else:
         picture = as_image(image)
         task = tasks.from_config(config, picture.image, given.get("loss"))
         digest = hash_arrays(picture.image)
-    job = make_job(
-        task,
-        config,
-        encoding=given.get("encoding"),
-        network=given.get("network"),
-        optimizer=given.get("optimizer"),
-    )
+    with float32():
+        job = make_job(
+            task,
+            config,
+            encoding=given.get("encoding"),
+            network=given.get("network"),
+            optimizer=given.get("optimizer"),
+        )
     parts = tuple(
         (part, describe(given[part] if part != "task" else tasks.described(task)))
         for part in sorted(PARTS)
@@ -143,7 +143,10 @@ def _make_jax_run(
     is_mse = task.loss is tasks.squared and task.weights is None and not task.penalties
     evaluates = whole and is_mse and task.pixels is not None and job.model.is_bounded
     identity = Identity(digest, config, "jax", parts)
-    return Run(name, picture, task.shape, identity, _rules(config, evaluates), job, out)
+    rules = _rules(config, evaluates and task.held_out is None)
+    if task.held_out is not None:
+        rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
+    return Run(name, picture, task.shape, identity, rules, job, out)
 
 
 def _leaves(tree: Any) -> list[np.ndarray]:

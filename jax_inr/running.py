@@ -54,6 +54,11 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
     """
     start = time.perf_counter()
     with contextlib.ExitStack() as folders:
+        if runs[0].job is not None:
+            # Imported late: the torch back end does without JAX.
+            from jax_inr.tensors import float32
+
+            folders.enter_context(float32())
         for run in runs:
             with failing(run):
                 _open(run, folders, overwrite)
@@ -233,7 +238,7 @@ def _finish(
         rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
-        from jax_inr.draw import run_images
+        from jax_inr import run_images
 
         run.folder.save_field(tensors, header)
         run_images.write_reconstruction(run.folder, prediction, config)
@@ -280,7 +285,7 @@ def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Inter
     kept = ""
     saved = [run for run, lane in pairs if run.out is not None and lane.is_interrupted]
     if len(saved) == 1:
-        kept = f"; to be resumed from {shown(saved[0].out)}"
+        kept = f"; to be resumed from {shown(saved[0].out or '')}"
     elif saved:
         kept = f"; {len(saved)} runs are to be resumed by the same call"
     fits = [run.fit for run in runs if run.fit is not None]

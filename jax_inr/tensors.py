@@ -29,6 +29,11 @@ def pytree_dataclass(*numbers: str) -> Callable[[T], T]:
     return decorate
 
 
+def float32() -> Any:
+    """A context in which JAX's x64 switch is off: fits and fields are float32."""
+    return jax.enable_x64(False)
+
+
 def structure(tree: Any) -> Any:
     """The pytree with zeros for its numbers: equal wherever the structure is."""
     return jax.tree.map(lambda leaf: 0.0, tree)

@@ -28,7 +28,7 @@ from jax_inr.plan import (
 )
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
-from jax_inr.tensors import flatten, unflatten_like
+from jax_inr.tensors import flatten, float32, unflatten_like
 from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
 
 T = TypeVar("T")
@@ -74,6 +74,7 @@ class JaxTrainer:
         self._constants = self._stack([v["constants"] for v, _ in drawn])
         self._keys = self._stack([key for _, key in drawn])
         self._data: TrainData | None = None
+        self._held_out: dict[int, Any] = {}  # inputs of each lane's held-out points
 
     @property
     def device(self) -> str:
@@ -142,6 +143,8 @@ class JaxTrainer:
     def evaluate(self, lane: int) -> float:
         """The mean squared error of a lane's measurements, colours clipped."""
         task = self._jobs[lane].task
+        if task.held_out is not None:
+            return self._held_out_mse(lane)
         if task.pixels is not None:
             predicted = self.predict(lane).reshape(-1, task.shape[2])
             index = ... if task.is_whole_image else np.flatnonzero(task.pixels)
@@ -184,6 +187,7 @@ class JaxTrainer:
         )
         self._keys = self._put(jax.random.wrap_key_data(whole["key"]))
         self._before = self._state
+        self._held_out.clear()
         if self._data is not None:
             # Its features are those of the frequencies before.
             self._data = self._make_data()
@@ -193,12 +197,28 @@ class JaxTrainer:
         key = jax.random.key_data(self._keys)
         return {"constants": self._constants, "state": self._state, "key": key}
 
+    def _held_out_mse(self, lane: int) -> float:
+        job, plan = self._jobs[lane], self._plan
+        assert job.task.held_out is not None
+        task, variables = job.task.held_out.task, self.variables(lane)
+        if lane not in self._held_out:
+            # Features of fixed frequencies stay as they are over a fit.
+            self._held_out[lane] = make_inputs(plan, task, variables)
+        items = jax.tree.map(jnp.asarray, task.items)
+        inputs, values = self._held_out[lane], np.asarray(task.values)
+        return self._mse(variables, inputs, items, values)
+
     def _measured_mse(self, lane: int) -> float:
         assert self._data is not None
         data = self._data
         inputs = data.inputs if self._shares_inputs else _lane(data.inputs, lane)
         items, values = _lane((data.items, data.values), lane)
-        total, count, variables = 0.0, len(values), self.variables(lane)
+        return self._mse(self.variables(lane), inputs, items, values)
+
+    def _mse(
+        self, variables: Variables, inputs: Any, items: Any, values: np.ndarray
+    ) -> float:
+        total, count = 0.0, len(values)
         size = min(EVALUATED, count)
         for start in range(0, count, size):
             index = np.minimum(np.arange(start, start + size), count - 1)
@@ -260,8 +280,14 @@ def _lane(tree: Any, lane: int) -> Any:
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
     """What a function will give, from a thread of its own."""
+
+    def in_float32() -> T:
+        # JAX's switches of a context are those of one thread.
+        with float32():
+            return function(*arguments)
+
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(function, *arguments)
+    future = pool.submit(in_float32)
     pool.shutdown(wait=False)
     return future
 

@@ -1,7 +1,9 @@
-"""Screenshots of an exported page: `python scripts/screenshots.py PAGE.html FOLDER`.
+"""Screenshots of an exported page, as on a desktop and on a phone.
 
-Needs Playwright and an installed Chromium; software rendering does. Ends with exit code
-1 where the page reports an error.
+    python scripts/screenshots.py PAGE.html FOLDER [NAME ...]
+
+Names are those of SHOTS; all where none is given. Needs Playwright and an installed
+Chromium; software rendering does. The exit code is 1 where the page reports an error.
 """
 
 import shutil
@@ -26,12 +28,13 @@ SHOTS = {
 }
 
 
-def main(page_path: str, folder: str) -> int:
-    """Write FOLDER/NAME.jpg for each of SHOTS; 1 where the page reports an error."""
+def main(page_path: str, folder: str, *names: str) -> int:
+    """Write FOLDER/NAME.jpg for each name; 1 where the page reports an error."""
     found, errors = shutil.which("chromium") or shutil.which("google-chrome"), []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=[*ARGUMENTS])
-        for name, (width, height, phone) in SHOTS.items():
+        for name in names or SHOTS:
+            width, height, phone = SHOTS[name]
             page = browser.new_page(
                 viewport={"width": width, "height": height},
                 is_mobile=phone,

@@ -1,7 +1,10 @@
-"""Shared by all tests: run-time shape checks, small pictures, the command."""
+"""Shared by all tests: run-time shape checks, small images, the command."""
 
+import contextlib
+import dataclasses
 import functools
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,22 +14,27 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# The annotations of the JAX side are checked here, and in tests only. The hook has to
-# be in place before anything imports these modules.
-CHECKED = (
-    "coordinates",
-    "encodings",
-    "field",
-    "networks",
-    "rendering",
-    "tasks",
-    "training",
-)
-install_import_hook([f"jax_inr.{name}" for name in CHECKED], "beartype.beartype")
+ROOT = Path(__file__).parents[1]
+
+# Annotations are checked here, and in tests only: of both packages whole, but for
+# the experiments, and for the config, which checks its own fields and says why. The
+# hook has to be in place before anything imports these modules.
+UNCHECKED = {"config", "experiments"}
+CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
+CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
+# An int is a float, as PEP 484 has it.
+TYPECHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 
 import jax  # noqa: E402
+import jax.monitoring  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
+from jax_inr.errors import ImageError  # noqa: E402
+from jax_inr.io.images import load_image  # noqa: E402
+from jax_inr.job import make_job  # noqa: E402
+from jax_inr.plan import make_data  # noqa: E402
+from jax_inr.tasks import reconstruct  # noqa: E402
+from jax_inr.training import init_state  # noqa: E402
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def key() -> jax.Array:
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """A small colour picture (12, 17, 3): smooth, with an edge; not square."""
+    """A small colour image (12, 17, 3): smooth, with an edge; not square."""
     rows, columns = np.mgrid[0:12, 0:17]
     red = 0.5 + 0.4 * np.sin(rows / 3)
     green = columns / 17
@@ -44,11 +52,65 @@ def image() -> np.ndarray:
     return np.stack([red, green, blue], -1).astype(np.float32)
 
 
+@pytest.fixture
+def load(tmp_path):
+    """The Image of some bytes."""
+
+    def call(data: bytes):
+        (tmp_path / "image").write_bytes(data)
+        return load_image(tmp_path / "image")
+
+    return call
+
+
+@pytest.fixture
+def refused(load):
+    """The message that refuses some bytes."""
+
+    def call(data: bytes) -> str:
+        with pytest.raises(ImageError) as caught:
+            load(data)
+        message = str(caught.value)
+        assert message.isprintable()
+        assert caught.value.hint
+        return message
+
+    return call
+
+
 @functools.cache
 def draw(model, seed: int = 7):
     """`model.init`, compiled unoptimised: random bits then cost a third of the time."""
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(model.init, compiler_options=options)(jax.random.key(seed))
+
+
+def start(config, target, seed: int = 0, **changes):
+    """Plan, state, constants, data and key of a fit before its first step.
+
+    changes: of the plan.
+    """
+    job = make_job(reconstruct(target), config)
+    plan = dataclasses.replace(job.plan(), **changes)
+    variables = draw(job.model, seed)
+    data = make_data(plan, job.task, variables, job.rates)
+    key = jax.random.key(seed + 100)
+    return plan, init_state(plan, variables), variables["constants"], data, key
+
+
+@contextlib.contextmanager
+def compilations():
+    """Counts what XLA compiles while open, in a list of one."""
+    count = [0]
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int):
+        count[0] += event == "/jax/core/compile/backend_compile_duration"
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield count
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@
 Coverage-guided, by atheris (`pip install -e ".[fuzz]"`): one process for each target,
 begun from files that our own writers and Pillow make here. What hides the code behind
 it is put right after each change: the checksums of a PNG, the sha256 and the nested
-JSON of our own format. The first input of a target whose error is not ours, has two
-lines, or takes too long or too much memory ends it with a traceback; the input is kept
-and the exit code is 1. Not collected by pytest.
+JSON of our own format. The first input of a target whose error is not ours, is no
+printable line, or takes too long or too much memory ends it with a traceback; the
+input is kept and the exit code is 1. Not collected by pytest.
 """
 
 import argparse
@@ -35,22 +35,25 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # By name, for type checkers: it is installed for fuzzing alone.
 atheris: Any = importlib.import_module("atheris")
 
-with atheris.instrument_imports(include=["jax_inr", "PIL"]):
+with atheris.instrument_imports(include=["jax_inr", "PIL", "tifffile"]):
+    import tifffile
     from PIL import Image, ImageCms
 
-    from jax_inr import fitting, preset
+    from jax_inr import fit, preset, recording
     from jax_inr.cli import options
     from jax_inr.errors import CheckpointError, ConfigError, ImageError, JaxInrError
     from jax_inr.field import ImageField
-    from jax_inr.io import summaries
     from jax_inr.io.images import Picture, load_image
     from jax_inr.io.runs import RunFolder
-    from jax_inr.loop import Position
+    from jax_inr.run import make_run
     from jax_inr.trainer import JaxTrainer
 
 # An input that takes more seconds, or more memory, is a finding too.
 LIMITS = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=16384")
-CONFIG = preset("default").replace(hidden_features=(4,), num_frequencies=2)
+CONFIG = preset("default").replace(
+    hidden_features=(4,), num_frequencies=2, batch_size=None, steps=1
+)
+TRIALS = Path(__file__).parent / "data" / "trials"
 PIXELS = np.linspace(0, 1, 60, dtype=np.float32).reshape(4, 5, 3)
 VALUES = (
     *(0, 1, -1, 2, 7, 255, 256, 2**16, 2**31, 2**32, 2**63, -(2**40)),
@@ -76,7 +79,8 @@ class Target:
         try:
             self.read(self.path)
         except self.allowed as error:
-            assert "\n" not in f"{error}{error.hint}", f"two lines: {error}"
+            told = f"{error}; {error.hint}"
+            assert told.isprintable() and len(told) < 5000, f"no line: {told!r}"
             return False
         return True
 
@@ -88,7 +92,7 @@ def encoded(picture: Image.Image, kind: str, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def picture_seeds() -> list[bytes]:
+def image_seeds() -> list[bytes]:
     """Every format that we read, in the forms that take a path of their own."""
     colour = Image.fromarray((PIXELS * 255).astype(np.uint8))
     grey = colour.convert("L")
@@ -113,7 +117,30 @@ def picture_seeds() -> list[bytes]:
         *(encoded(colour, "TIFF", compression=c) for c in ("tiff_lzw", "jpeg")),
         encoded(in_lab, "TIFF"),
         b"P3 2 1 300 1 2 3 4 5 300\n",
+        *(tiff(compression=c) for c in (None, "zlib", "lzw", "packbits", "zstd")),
+        *(tiff(byteorder=">", bigtiff=big) for big in (False, True)),
+        tiff(compression="jpeg", tile=(16, 16)),
+        tiff(planarconfig="separate", compression="zlib", predictor=True),
+        *(path.read_bytes() for path in sorted(TRIALS.iterdir()) if is_read(path)),
     ]
+
+
+def is_read(path: Path) -> bool:
+    """Whether a file is read, not refused by name."""
+    try:
+        load_image(path)
+    except ImageError:
+        return False
+    return True
+
+
+def tiff(**how: Any) -> bytes:
+    """The bytes of a TIFF of three channels."""
+    levels = (PIXELS * 255).astype(np.uint8)
+    planes = np.moveaxis(levels, -1, 0) if "planarconfig" in how else levels
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="rgb", **how)
+    return buffer.getvalue()
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -184,22 +211,11 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 def make_target(name: str, folder: Path) -> Target:
     """A target; its files lie in the folder."""
     picture = Picture(PIXELS, "cat.png", "0" * 64, ("turned",))
-    trainer = JaxTrainer(CONFIG, PIXELS, "cpu")
-    about = {"config": CONFIG.to_dict(), "backend": "jax"}
-    size = {"height": 4, "width": 5, "channels": 3}
-    checkpoint = {
-        **about,
-        "position": dataclasses.asdict(Position()),
-        "picture": fitting.identity(picture),
-        "versions": summaries.versions("jax"),
-    }
     run = folder / "run"
-    with RunFolder.create(run) as made:
-        made.save_picture(picture)
-        made.save_field(trainer.parameters(), {**about, **size, "step": 0})
-        made.save_checkpoint(0, trainer.state(), checkpoint)
-        for step in (1, 101):
-            made.append_metrics({"step": step, "loss": 0.5, "psnr_db": float("inf")})
+    fit(picture, CONFIG, out=run, on_notice=lambda text: None)
+    job = make_run(picture, CONFIG).job
+    assert job is not None
+    trainer = JaxTrainer([job], "cpu")
     config = folder / "config.json"
     config.write_text(json.dumps(CONFIG.to_dict()))
 
@@ -208,7 +224,8 @@ def make_target(name: str, folder: Path) -> Target:
 
     def resume(path: Path) -> None:
         with RunFolder.reopen(run) as reopened:
-            trainer.load_state(fitting.read_checkpoint(reopened)[0].tensors)
+            found = recording.find(reopened)
+            trainer.load_state(0, found.tensors or {})
 
     def log(path: Path) -> None:
         with RunFolder.reopen(run) as reopened:
@@ -226,12 +243,12 @@ def make_target(name: str, folder: Path) -> Target:
     kept, metrics = run / "checkpoints", run / "metrics.jsonl"
     match name:
         case "image":
-            path, seeds = folder / "image", picture_seeds()
+            path, seeds = folder / "image", image_seeds()
             return Target(seeds, with_checksums, path, image, ImageError)
         case "field":
             return tensors(run / "field.safetensors", ImageField.load)
         case "checkpoint":
-            return tensors(kept / "step_000000000.safetensors", resume)
+            return tensors(next(kept.glob("step_*")), resume)
         case "picture":
             return tensors(kept / "picture.safetensors", resume)
         case "log":

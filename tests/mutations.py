@@ -76,8 +76,8 @@ MUTATIONS = (
     Mutation(
         "start from biases of zero, as Flax does",
         "jax_inr/networks.py",
-        "bias_init=uniform(fan_in**-0.5)",
-        "bias_init=nn.initializers.zeros",
+        "kernel_init, bias_init = uniform(bound), uniform(fan_in**-0.5)",
+        "kernel_init, bias_init = uniform(bound), nn.initializers.zeros",
     ),
     Mutation(
         "forget the nine taps in the CNN's fan-in",
@@ -124,14 +124,14 @@ MUTATIONS = (
     Mutation(
         "forget the momentum",
         "jax_inr/optimizers.py",
-        "momentum=config.momentum or None)",
-        "momentum=None)",
+        "optax.sgd(schedule, momentum=momentum or None)",
+        "optax.sgd(schedule, momentum=None)",
     ),
     Mutation(
         "take Nesterov's momentum",
         "jax_inr/optimizers.py",
-        "momentum=config.momentum or None)",
-        "momentum=config.momentum or None, nesterov=True)",
+        "optax.sgd(schedule, momentum=momentum or None)",
+        "optax.sgd(schedule, momentum=momentum or None, nesterov=True)",
     ),
     Mutation(
         "forget to clear the gradient",
@@ -154,12 +154,26 @@ MUTATIONS = (
 )
 
 
+def mutated(mutation: Mutation, text: str) -> str:
+    """A file's text with the fault in it.
+
+    Raises:
+        ValueError: what the fault replaces is not there exactly once.
+    """
+    if (count := text.count(mutation.old)) != 1:
+        raise ValueError(
+            f"{mutation.name}: {mutation.file} has {mutation.old!r} {count} times, "
+            "not once"
+        )
+    return text.replace(mutation.old, mutation.new)
+
+
 def first_failures() -> Iterator[tuple[Mutation, str]]:
     """Each fault, and the parity test that first fails with it, or NOT_CAUGHT.
 
     All are tried in one copy, taken at the start. Raises RuntimeError where the copy
-    itself does not pass, the text to be replaced is not there exactly once, or the
-    tests end in anything but a verdict.
+    itself does not pass or the tests end in anything but a verdict, ValueError as
+    `mutated`, before any test is run.
     """
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name).resolve()
@@ -169,20 +183,16 @@ def first_failures() -> Iterator[tuple[Mutation, str]]:
                 shutil.copytree(ROOT / part, copy / part, ignore=ignored)
             else:
                 shutil.copy(ROOT / part, copy / part)
+        texts = {m.file: (copy / m.file).read_text("utf-8") for m in MUTATIONS}
+        faults = [mutated(m, texts[m.file]) for m in MUTATIONS]
         _check_imports(copy)
         if (found := _first_failure(copy)) != NOT_CAUGHT:
             raise RuntimeError(f"without any fault, {found} fails")
-        for mutation in MUTATIONS:
+        for mutation, fault in zip(MUTATIONS, faults, strict=True):
             path = copy / mutation.file
-            text = path.read_text(encoding="utf-8")
-            if (count := text.count(mutation.old)) != 1:
-                raise RuntimeError(
-                    f"{mutation.name}: {mutation.file} has {mutation.old!r} "
-                    f"{count} times, not once"
-                )
-            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+            path.write_text(fault, encoding="utf-8")
             yield mutation, _first_failure(copy)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(texts[mutation.file], encoding="utf-8")
 
 
 def _first_failure(copy: Path) -> str:

@@ -21,8 +21,17 @@ ADAM7 = [
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """The picture (h, w, 1 or 3) in [0, 1], float64, composited on white."""
+    """The image (h, w, 1 or 3) in [0, 1], float64: sRGB by its gAMA, on white.
+
+    No other chunk of colour is heeded.
+    """
     colour, alpha = read_png(data)
+    gamma = int.from_bytes(read_chunks(data).get("gAMA", b"")) / 100_000
+    # 0.45455 is how sRGB is said.
+    if gamma and abs(gamma * 2.2 - 1) > 0.05:
+        linear = colour ** (1 / gamma)
+        high = 1.055 * linear ** (1 / 2.4) - 0.055
+        colour = np.where(linear <= 0.0031308, 12.92 * linear, high)
     return colour * alpha + (1 - alpha)
 
 

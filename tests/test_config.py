@@ -108,7 +108,7 @@ def test_numbers_of_numpy_and_lists_are_plain_ones():
     for name, value in [("steps", 5.0), ("steps", True), ("sigma", math.nan)]:
         with pytest.raises(ConfigError, match=f"^{name} is "):
             Config(**{name: np.asarray(value)[()]})
-    with pytest.raises(ConfigError, match="^steps is "):
+    with pytest.raises(ConfigError, match=r"^steps is "):
         Config(steps=np.array([5]))
 
 

@@ -8,7 +8,6 @@ from fakes import make_field
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.derivatives import LUMA
 from jax_inr.errors import ConfigError
 
 GELU = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12), activation="gelu")
@@ -20,6 +19,8 @@ SMOOTH = {
     "gauss": SIREN.replace(network="gauss", scale_0=3.0),
     "wire": SIREN.replace(network="wire", omega_0=6.0, scale_0=2.0),
 }
+# Rec. 709: how bright red, green and blue are.
+LUMA = (0.2126, 0.7152, 0.0722)
 COORDS = np.random.default_rng(3).random((40, 2)).astype(np.float32)
 
 

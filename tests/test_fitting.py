@@ -16,9 +16,8 @@ import pytest
 from fakes import NumpyTrainer, StopAt, assert_same_run, log, written
 
 import jax_inr
-from jax_inr import metrics, recording, running
+from jax_inr import metrics, recording, run_images, running
 from jax_inr.config import Config
-from jax_inr.draw import run_images
 from jax_inr.errors import (
     CheckpointError,
     ConfigError,

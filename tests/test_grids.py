@@ -1,4 +1,4 @@
-"""Grids against an independent reference, lattices against single coordinates."""
+"""Grids against an independent reference, Cartesian products against positions."""
 
 import jax
 import jax.numpy as jnp
@@ -8,50 +8,78 @@ from jax.test_util import check_grads
 from scipy.interpolate import RegularGridInterpolator
 
 from jax_inr.config import Config
-from jax_inr.grids import draw_table, grid_features, hash_node, lattice_features
+from jax_inr.encodings import from_config
+from jax_inr.grids import DenseGrid, HashGrid, hash_index, level_resolutions
 
-DENSE = Config(encoding="dense_grid", num_levels=3, coarsest=3, finest=12)
-HASH = DENSE.replace(encoding="hash_grid", log2_table_size=5)
+DENSE = DenseGrid(resolutions=(3, 6, 12))
+HASH = HashGrid(resolutions=(3, 6, 12), entries=32)
 
 
-def draw_tables(config, seed=0):
+def draw_tables(grid, seed=0):
     rng = np.random.default_rng(seed)
-    shapes = [config.level_shape(cells) for cells in config.level_cells]
+    shapes = [grid.table_shape(resolution) for resolution in grid.resolutions]
     return [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
 
 
-def at(config, tables, coords):
+def variables_of(tables):
+    return {"params": {f"grid_{level}": table for level, table in enumerate(tables)}}
+
+
+def features(grid, tables, coords):
+    """The features of many positions."""
     coords = jnp.asarray(coords, jnp.float32)
-    return jax.vmap(lambda one: grid_features(config, tables, one))(coords)
+    return jax.vmap(lambda one: grid.apply(variables_of(tables), one))(coords)
 
 
 def test_levels_are_in_geometric_progression():
-    assert Config(num_levels=4, coarsest=16, finest=128).level_cells == (
-        16,
-        32,
-        64,
-        128,
-    )
-    assert Config(num_levels=1, coarsest=7, finest=128).level_cells == (7,)
-    cells = Config(num_levels=16, coarsest=16, finest=2048).level_cells
+    assert level_resolutions(16, 128, 4) == (16, 32, 64, 128)
+    assert level_resolutions(7, 128, 1) == (7,)
+    cells = level_resolutions(16, 2048, 16)
     assert cells[0] == 16 and cells[-1] == 2048
     growth = (2048 / 16) ** (1 / 15)
     np.testing.assert_allclose(np.divide(cells[1:], cells[:-1]), growth, rtol=0.03)
 
 
 def test_a_level_is_dense_until_it_outgrows_its_table():
-    assert HASH.level_shape(3) == (4, 4, 2)
-    assert HASH.level_shape(6) == (32, 2)
-    assert DENSE.level_shape(6) == (7, 7, 2)
+    assert HASH.table_shape(3) == (4, 4, 2)
+    assert HASH.table_shape(6) == (32, 2)
+    assert DENSE.table_shape(6) == (7, 7, 2)
+
+
+def test_a_config_names_its_grid():
+    sizes = {"num_levels": 3, "coarsest": 3, "finest": 12, "level_features": 4}
+    dense = Config(encoding="dense_grid", **sizes)
+    assert from_config(dense, 6, 9) == DenseGrid((3, 6, 12), 4)
+    hashed = dense.replace(encoding="hash_grid", log2_table_size=5)
+    assert from_config(hashed, 6, 9) == HashGrid((3, 6, 12), 4, 32)
+
+
+@pytest.mark.parametrize("grid", [DENSE, HASH], ids=["dense", "hash"])
+def test_features_have_the_shape_and_the_names_that_the_grid_says(grid, key):
+    drawn = grid.init(key)
+    assert {*drawn} == {"params"} and grid.is_trained
+    assert len(grid.apply(drawn, jnp.zeros(2))) == grid.num_features == 6
+    assert grid.feature_names[:3] == ["3 cells (0)", "3 cells (1)", "6 cells (0)"]
+
+
+def test_a_grid_of_three_axes_is_scipys_linear_interpolation():
+    grid = DenseGrid(resolutions=(4,), num_axes=3)
+    table = draw_tables(grid)[0]
+    assert table.shape == (5, 5, 5, 2)
+    coords = np.random.default_rng(4).random((100, 3)).astype(np.float32)
+    points = np.arange(5) / 4
+    reference = RegularGridInterpolator([points] * 3, np.asarray(table, float))
+    found = features(grid, [table], coords)
+    np.testing.assert_allclose(found, reference(coords.astype(float)), atol=5e-6)
 
 
 def test_a_dense_grid_is_scipys_linear_interpolation():
     tables = draw_tables(DENSE)
     coords = np.random.default_rng(1).random((500, 2)).astype(np.float32)
-    found = at(DENSE, tables, coords)
-    for level, (cells, table) in enumerate(zip(DENSE.level_cells, tables, strict=True)):
-        nodes = np.arange(cells + 1) / cells
-        reference = RegularGridInterpolator((nodes, nodes), np.asarray(table, float))
+    found = features(DENSE, tables, coords)
+    for level, (cells, table) in enumerate(zip(DENSE.resolutions, tables, strict=True)):
+        points = np.arange(cells + 1) / cells
+        reference = RegularGridInterpolator((points, points), np.asarray(table, float))
         expected = reference(coords.astype(float))
         # Float32 positions are off by up to 2e-7 cells.
         np.testing.assert_allclose(
@@ -63,44 +91,48 @@ def test_the_hash_is_the_papers_with_numbers_of_unbounded_size():
     for row, column in np.random.default_rng(2).integers(0, 60_000, (200, 2)):
         product = int(column) * 2_654_435_761 % 2**32
         for entries in (32, 2**14):
-            found = hash_node(jnp.array([row, column], jnp.int32), entries)
+            found = hash_index(jnp.array([row, column], jnp.int32), entries)
             assert int(found) == (int(row) ^ product) % entries
 
 
-def test_hashed_nodes_interpolate_as_dense_ones_do():
-    """A dense table filled with what the hash table says of each node."""
+def test_hashed_points_interpolate_as_dense_ones_do():
+    """A dense table filled with what the hash table says of each grid point."""
     tables = draw_tables(HASH)
     full = []
-    for cells, table in zip(HASH.level_cells, tables, strict=True):
+    for cells, table in zip(HASH.resolutions, tables, strict=True):
         if table.ndim == 2:
-            nodes = np.moveaxis(np.mgrid[: cells + 1, : cells + 1], 0, -1).reshape(
+            points = np.moveaxis(np.mgrid[: cells + 1, : cells + 1], 0, -1).reshape(
                 -1, 2
             )
-            index = [int(hash_node(jnp.asarray(n), len(table))) for n in nodes]
+            index = [int(hash_index(jnp.asarray(n), len(table))) for n in points]
             table = table[np.array(index)].reshape(cells + 1, cells + 1, 2)
         full.append(table)
     coords = np.random.default_rng(3).random((100, 2))
-    np.testing.assert_allclose(at(HASH, tables, coords), at(DENSE, full, coords), 1e-6)
+    np.testing.assert_allclose(
+        features(HASH, tables, coords), features(DENSE, full, coords), 1e-6
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 7), (13, 37), (224, 12)])
-def test_a_lattice_gives_what_its_crossings_give(height, width):
+def test_a_cartesian_product_gives_what_its_positions_give(height, width):
     tables = draw_tables(DENSE)
     rows, columns = jnp.arange(height) / height, jnp.arange(width) / width
-    crossings = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
-    expected = at(DENSE, tables, crossings.reshape(-1, 2))
-    found = lattice_features(DENSE, tables, rows, columns)
+    product = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
+    expected = features(DENSE, tables, product.reshape(-1, 2))
+    found = DENSE.apply_axes(variables_of(tables), rows, columns)
     np.testing.assert_allclose(found.reshape(-1, 6), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [DENSE, HASH])
-def test_gradients_reach_tables_and_coordinates(config):
-    tables = draw_tables(config)
+@pytest.mark.parametrize("grid", [DENSE, HASH], ids=["dense", "hash"])
+def test_gradients_reach_tables_and_coordinates(grid):
+    tables = draw_tables(grid)
+
+    def total(tables, x):
+        return grid.apply(variables_of(tables), x).sum()
+
     coords = jnp.array([0.37, 0.71])  # inside a cell at every level
-    check_grads(
-        lambda t, x: grid_features(config, t, x).sum(), (tables, coords), 1, rtol=2e-2
-    )
-    grads = jax.grad(lambda t: grid_features(config, t, coords).sum())(tables)
+    check_grads(total, (tables, coords), 1, rtol=2e-2)
+    grads = jax.grad(total)(tables, coords)
     for table, grad in zip(tables, grads, strict=True):
         # The four corners' weights sum to one, for each of the two features.
         np.testing.assert_allclose(grad.sum(), table.shape[-1], rtol=1e-5)
@@ -108,13 +140,15 @@ def test_gradients_reach_tables_and_coordinates(config):
 
 def test_beyond_the_square_the_last_cell_goes_on():
     tables = draw_tables(DENSE)
-    inside = at(DENSE, tables, [[0.99, 0.5], [0.995, 0.5]])
-    beyond = at(DENSE, tables, [[1.005, 0.5]])
+    inside = features(DENSE, tables, [[0.99, 0.5], [0.995, 0.5]])
+    beyond = features(DENSE, tables, [[1.005, 0.5]])
     slope = (inside[1] - inside[0]) / 0.005
     np.testing.assert_allclose(beyond[0], inside[1] + 0.01 * slope, atol=1e-3)
 
 
 def test_initial_numbers_are_as_small_as_the_papers():
-    table = draw_table(jax.random.key(0), (64, 64, 2))
+    grid = DenseGrid(resolutions=(63, 63))
+    table, other = grid.tables(grid.init(jax.random.key(0)))
+    assert table.shape == (64, 64, 2) and (table != other).any()
     assert np.abs(table).max() <= 1e-4
     np.testing.assert_allclose(np.std(table), 1e-4 / 3**0.5, rtol=0.05)

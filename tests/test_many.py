@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, ImageError
-from jax_inr.fitting import fit
-from jax_inr.many import fit_many
+from jax_inr.errors import ConfigError, DivergedError, Interrupted
+from jax_inr.fitting import fit, fit_many
 
 QUICK = Config(
     num_frequencies=8, sigma=2.0, hidden_features=(16, 12), learning_rate=0.5, steps=25
@@ -55,10 +56,10 @@ def assert_alike(many, single, tolerance=2e-5):
     [QUICK, BATCH, GRID, SIREN, CNN, ALTERNATE],
     ids=["full", "batch", "grid", "siren", "cnn", "alternate"],
 )
-def test_pictures_give_what_single_fits_give(config, image):
-    pictures = [image, image[::-1].copy(), 1 - image]
-    for picture, many in zip(pictures, fit_many(pictures, config), strict=True):
-        assert_alike(many, fit(picture, config))
+def test_images_give_what_single_fits_give(config, image):
+    images = [image, image[::-1].copy(), 1 - image]
+    for one, many in zip(images, fit_many(images, config), strict=True):
+        assert_alike(many, fit(one, config))
 
 
 @pytest.mark.parametrize(
@@ -85,34 +86,84 @@ def test_a_sweep_gives_what_single_fits_give(config, name, values, image):
 def test_a_fit_that_diverges_keeps_its_last_good_state_and_stops_no_other(image):
     linear = SIREN.replace(optimizer="sgd", steps=60, eval_every=5)
     configs = [linear.replace(learning_rate=rate) for rate in (1e-3, 1e6)]
-    good, bad = fit_many([image], configs)
+    many = fit_many([image], configs)
+    good, bad = many
+    assert isinstance(many.failures["1"], DivergedError) and {*many.failures} == {"1"}
     assert good.summary["stopped"] == "steps"
     assert_alike(good, fit(image, configs[0]))
     assert bad.summary["stopped"] == "diverged"
     assert all(np.isfinite(tensor).all() for tensor in bad.tensors.values())
 
 
-def test_what_cannot_share_a_program_is_refused(image):
-    with pytest.raises(ImageError, match=r"2 shapes .*12x16x3, 12x17x3"):
-        fit_many([image, image[:, :16]], QUICK)
-    with pytest.raises(ConfigError, match="steps differs"):
-        fit_many([image], [QUICK, QUICK.replace(steps=3)])
-    with pytest.raises(ConfigError, match="target_psnr"):
-        fit_many([image], QUICK.replace(target_psnr=20.0))
-    with pytest.raises(ConfigError, match="2 pictures do not go with 3 configs"):
+def test_fits_of_any_structure_go_together(image):
+    """Other shapes, networks, steps and rules: each result is that of a single fit."""
+    images = [image, image[:, :16], image, image]
+    configs = [QUICK, QUICK, SIREN, QUICK.replace(target_psnr=12.0)]
+    for given, config, many in zip(
+        images, configs, fit_many(images, configs), strict=True
+    ):
+        assert_alike(many, fit(given, config))
+        assert many.stopped == fit(given, config).stopped
+
+
+def test_a_lane_that_has_its_target_stops_and_the_others_go_on(image):
+    configs = [QUICK.replace(target_psnr=target, eval_every=1) for target in (9, 99)]
+    first, last = fit_many([image], [*configs, QUICK])[:2]
+    assert first.stopped == "target_psnr" and first.psnr_db >= 9
+    assert last.stopped == "steps" and last.steps == 25 > first.steps
+
+
+def test_the_stacked_field_is_every_field(image):
+    many = fit_many([image], [QUICK.replace(seed=seed) for seed in range(3)])
+    coords = jnp.asarray(np.random.default_rng(0).random((5, 2)), jnp.float32)
+    together = jax.jit(jax.vmap(lambda field: field.apply(field.params, coords)))
+    found = together(many.stacked)
+    for values, one in zip(found, many, strict=True):
+        np.testing.assert_allclose(values, one.field(coords), atol=1e-5)
+    with pytest.raises(ValueError):
+        _ = fit_many([image], [QUICK, SIREN]).stacked
+
+
+def test_what_does_not_go_together_is_refused(image):
+    with pytest.raises(ConfigError, match="2 images do not go with 3 configs"):
         fit_many([image] * 2, [QUICK] * 3)
-    with pytest.raises(ConfigError, match="no picture"):
+    with pytest.raises(ConfigError, match="no image"):
         fit_many([], QUICK)
-    periodic = QUICK.replace(encoding="periodic")
-    with pytest.raises(ConfigError, match=r"sigma differs .* of one program"):
-        fit_many([image], [periodic, periodic.replace(sigma=3.0)])
+    with pytest.raises(ConfigError, match=r"2 names, 1 different.* 2 fits"):
+        fit_many([image], [QUICK] * 2, names=["a", "a"])
+
+
+def test_a_batch_killed_in_the_middle_goes_on_byte_for_byte(image, tmp_path):
+    configs = [BATCH.replace(seed=seed, steps=30) for seed in range(8)]
+    fit_many([image], configs, out=tmp_path / "through")
+    told = []
+    with pytest.raises(Interrupted) as caught:
+        fit_many(
+            [image],
+            configs,
+            out=tmp_path / "killed",
+            on_progress=told.append,
+            stop=lambda: "SIGTERM" if told and told[-1].step >= 11 else "",
+        )
+    stopped_at = told[-1].step
+    assert 11 <= stopped_at < 30 and len(caught.value.fits) == 8
+    told.clear()
+    again = fit_many([image], configs, out=tmp_path / "killed", on_progress=told.append)
+    # It goes on where it stopped, and not from the start.
+    assert told[0].step > stopped_at and [one.steps for one in again] == [30] * 8
+    through, killed = (
+        [(tmp_path / run / str(i) / "field.safetensors").read_bytes() for i in range(8)]
+        for run in ("through", "killed")
+    )
+    assert killed == through
+    # Bytes can differ: those of another seed do.
+    assert len({*through}) == 8
 
 
 DEVICES = """
 import json, sys
 import jax, numpy as np
 from jax_inr.config import Config
-from jax_inr.many import fit_many
 config = Config.from_dict(json.loads(sys.argv[1]))
 image = np.load(sys.argv[2])
 results = fit_many([image], [config.replace(seed=seed) for seed in range(5)])

@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.networks import count_params, make_model
+from jax_inr.model import count_params, make_model
 
 MLP = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12))
 CNN = Config(network="cnn", encoding="none", hidden_features=(4, 5))
@@ -102,7 +102,7 @@ def test_shapes_follow_config_and_picture(channels):
     for leading in ((), (5,), (2, 3), (1, 2, 3)):
         coords = jnp.zeros((*leading, 2))
         assert model.predict(variables, coords).shape == (*leading, channels)
-        assert model.encode(variables, coords).shape == (*leading, MLP.num_features)
+        assert model.encode(variables, coords).shape == (*leading, 16)
 
 
 def test_a_batch_a_vmap_and_a_loop_are_the_same():
@@ -316,7 +316,7 @@ def test_bfloat16_differs_but_little():
     assert 1e-5 < error < 3 * 2**-8
 
 
-# Waves and bells
+# Periodic and Gaussian activations
 
 
 def layers64(variables):
@@ -341,7 +341,7 @@ ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("network", list(ACTIVATIONS))
-def test_waves_and_bells_agree_with_float64(network):
+def test_periodic_and_gaussian_activations_agree_with_float64(network):
     config = MLP.replace(network=network, encoding="none", omega_0=5.0, scale_0=3.0)
     model, variables = build(config)
     *hidden, (kernel, bias) = layers64(variables)
@@ -397,7 +397,7 @@ def test_an_encoding_is_the_fourier_features_of_its_frequencies(encoding):
     phases = 2 * np.pi * np.asarray(COORDS, np.float64) @ np.asarray(frequencies)
     expected = np.concatenate([np.sin(phases), np.cos(phases)], -1)
     np.testing.assert_allclose(model.encode(variables, COORDS), expected, atol=2e-5)
-    assert expected.shape[-1] == config.num_features
+    assert expected.shape[-1] == model.encoding.num_features
 
 
 def test_trained_frequencies_get_a_gradient_and_drawn_ones_none():

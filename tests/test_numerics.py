@@ -21,9 +21,12 @@ from skimage.metrics import structural_similarity
 from jax_inr import metrics
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.networks import make_model
+from jax_inr.job import make_job
+from jax_inr.model import make_model
+from jax_inr.plan import make_data
 from jax_inr.rendering import render
-from jax_inr.training import init_state, make_data, make_plan, mse, train_step
+from jax_inr.tasks import reconstruct
+from jax_inr.training import init_state, train_step
 
 COUNTS = (32_767, 32_768, 32_769, 65_537, 100_003)
 TOLERANCE = 1e-5
@@ -55,7 +58,7 @@ def float64_forward(config, variables, coords):
 
 @functools.cache
 def reference(config):
-    """One picture of 100,003 pixels: its float64 colours; a part is a part of it."""
+    """One image of 100,003 pixels: its float64 colours; a part is a part of it."""
     coords = pixel_grid(1, COUNTS[-1])[0]
     return (coords, *float64_forward(config, variables_of(config), coords))
 
@@ -111,7 +114,7 @@ def test_forward_and_loss(config, count):
     @jax.jit
     def forward(variables, coords, target):
         prediction = model.predict(variables, coords)
-        return prediction, mse(prediction, target)
+        return prediction, jnp.mean((prediction - target) ** 2)
 
     prediction, loss = forward(variables, coords[:count], target)
     close(prediction, colours[:count])
@@ -124,12 +127,12 @@ def test_the_step_that_trains(count):
     coords, colours, hidden = reference(NARROW)
     colours, hidden = colours[:count], hidden[:count]
     target = np.resize(LEVELS, (1, count, 3))
-    plan = make_plan(config, 1, count, 3)
-    variables = variables_of(NARROW)
-    data = make_data(plan, variables, target)._replace(
-        # Pixels of a common grid, so that one reference serves all counts.
-        inputs=jax.jit(plan.model.encode)(variables, coords[:count])
-    )
+    # Pixels of a common grid, so that one reference serves all counts.
+    task = reconstruct(target).replace(items=coords[:count])
+    job = make_job(task, config)
+    plan, variables = job.plan(), variables_of(NARROW)
+    data = make_data(plan, task, variables, job.rates)
+    assert plan.keep_features and len(data.inputs) == count
     state = init_state(plan, variables)
     step = jax.jit(train_step, static_argnums=0)
     after, loss = step(plan, state, variables["constants"], data, jax.random.key(0))
@@ -147,8 +150,8 @@ def test_the_render_path(count):
     _, colours, _ = reference(NARROW)
     model = make_model(NARROW, 1, count, 3)
     window = (0.0, 0.0, 1.0, count / COUNTS[-1])
-    picture = render(model, variables_of(NARROW), 1, count, window)
-    close(picture[0], colours[:count])
+    image = render(model, variables_of(NARROW), 1, count, window)
+    close(image[0], colours[:count])
 
 
 # Metrics
@@ -170,7 +173,7 @@ def test_psnr(count):
     close(jax.jit(metrics.psnr_8bit)(prediction, target), expected)
 
 
-# Pictures of about the same counts of pixels, for a metric that needs two dimensions:
+# Images of about the same counts of pixels, for a metric that needs two dimensions:
 # 32,767, 32,768, 32,769, 65,520 and 100,005 pixels.
 @pytest.mark.parametrize(
     ("height", "width"), [(151, 217), (128, 256), (99, 331), (65, 1008), (295, 339)]

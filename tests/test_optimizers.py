@@ -7,13 +7,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jax_inr.config import Config, Optimizer
-from jax_inr.optimizers import make_optimizer, make_schedule
+from jax_inr.optimizers import Rates, from_config, learning_rate
+
+
+def make_optimizer(config):
+    """The optax transformation of a config."""
+    optimizer, numbers = from_config(config)
+    return optimizer.make(numbers)
 
 
 def rates(config, steps):
-    return np.asarray(jax.jit(jax.vmap(make_schedule(config)))(jnp.asarray(steps)))
+    """The learning rates of steps, compiled, the rates being arguments."""
+    optimizer, numbers = from_config(config)
+    steps = jnp.asarray(steps)
+    compiled = jax.jit(jax.vmap(optimizer.learning_rate, (None, 0)))
+    return np.asarray(compiled(jax.tree.map(jnp.float32, numbers), steps))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -152,9 +164,30 @@ def test_every_optimizer_goes_down_a_bowl(name):
     assert loss(params) < 0.8 * loss(PARAMS)
 
 
-def test_a_traced_rate_is_the_configs():
+@given(
+    peak=st.floats(1e-6, 1e3, width=32),
+    warmup=st.integers(0, 40),
+    decay=st.integers(1, 300),
+    kind=st.sampled_from(["constant", "cosine"]),
+)
+def test_the_formulas_are_optaxs_schedules(peak, warmup, decay, kind):
+    after = optax.schedules.constant_schedule(peak)
+    if kind == "cosine":
+        after = optax.schedules.cosine_decay_schedule(peak, decay)
+    expected = after
+    if warmup:
+        ramp = optax.schedules.linear_schedule(0.0, peak, warmup)
+        expected = optax.schedules.join_schedules([ramp, after], [warmup])
+    steps = jnp.arange(0, warmup + decay + 3, dtype=jnp.int32)
+    found = learning_rate(kind, Rates(peak, warmup, decay), steps)
+    # Sums and the cosine round by some ulps of the peak.
+    want = np.array(jax.vmap(expected)(steps))
+    np.testing.assert_allclose(found, want, rtol=0, atol=5e-7 * peak)
+
+
+def test_a_configs_cosine_ends_with_its_steps():
     config = Config(learning_rate=0.3, schedule="cosine", warmup_steps=2, steps=8)
-    steps = jnp.arange(9)
-    of_config = jax.jit(jax.vmap(make_schedule(config)))(steps)
-    traced = jax.jit(lambda r: jax.vmap(make_schedule(config, r))(steps))(0.6)
-    np.testing.assert_allclose(traced, 2 * of_config, rtol=1e-6)
+    numbers = from_config(config)[1]
+    assert numbers == Rates(0.3, 2, 6)
+    at_end = rates(config, [2, 5, 8])
+    np.testing.assert_allclose(at_end, [0.3, 0.15, 0.0], atol=1e-7)

@@ -286,7 +286,7 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS)
 def test_steps_of_sgd_agree(case, target):
-    trainers = numbers.twins(STEPS[case], target)
+    trainers = numbers.paired_trainers(STEPS[case], target)
     start = trainers[0].parameters(0)
     # Of the way a leaf has come: at the first step as the gradients, and then the two
     # ways part. Torch with moved weights comes to 1.7e-3, 1.6e-3, 6.5e-3 from itself.

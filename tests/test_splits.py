@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jax_inr.config import Config
-from jax_inr.cost import fit_bytes
+from jax_inr.cost import job_bytes
 from jax_inr.errors import ConfigError
 from jax_inr.fitting import fit
+from jax_inr.job import make_job
 from jax_inr.splits import num_trained, train_mask
+from jax_inr.tasks import from_config
 
 ALTERNATE = Config(train_pixels="alternate")
 RANDOM = Config(train_pixels="random", train_fraction=0.3)
@@ -62,7 +64,7 @@ def test_seeds_draw_every_pixel_equally_often():
 
 
 def changed(image, where):
-    """The picture with other colours at some pixels."""
+    """The image with other colours at some pixels."""
     return np.where(where[..., None], 1 - image, image)
 
 
@@ -132,8 +134,11 @@ def test_targets_divided_by_256_are_measured_as_they_were_trained_on(image):
 
 def test_memory_is_estimated_of_trained_pixels():
     config = Config(num_frequencies=256)
-    whole = fit_bytes(config, 512, 512, 3)
-    quarter = fit_bytes(config.replace(train_pixels="alternate"), 512, 512, 3)
+    image = np.zeros((512, 512, 3), np.float32)
+    quartered = config.replace(train_pixels="alternate")
+    whole, quarter = (
+        job_bytes(make_job(from_config(one, image), one)) for one in (config, quartered)
+    )
     # Features are most of it; activations of a tile are as many as ever.
     assert 3 < whole / quarter < 4
 

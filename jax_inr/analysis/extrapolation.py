@@ -1,4 +1,4 @@
-"""Fields beyond their pictures: is the encoding periodic, and is the field?
+"""Fields beyond their images: is the encoding periodic, and is the field?
 
 A field of Fourier features has the periods of its frequencies. Whole frequencies give
 period one on both axes; drawn ones (Gaussian) have no common period.
@@ -32,7 +32,7 @@ class Measured(NamedTuple):
     """
 
     name: str
-    picture: np.ndarray  # (SIDE, SIDE, c)
+    image: np.ndarray  # (SIDE, SIDE, c)
     rms: float
     largest: float
 
@@ -47,7 +47,7 @@ class Measured(NamedTuple):
 
 
 def measure(field: "ImageField") -> Measured:
-    """Draw a field over WINDOW and compare it with itself, one picture further on."""
+    """Draw a field over WINDOW and compare it with itself, one image further on."""
     rng = np.random.default_rng(0)
     coords = rng.random((MEASURED, 2), np.float32)
     here = np.asarray(field(coords))
@@ -58,27 +58,27 @@ def measure(field: "ImageField") -> Measured:
         ]
     )
     rms = float(np.sqrt(np.mean(differences.astype(np.float64) ** 2)))
-    picture = field.render(SIDE, SIDE, WINDOW)
+    image = field.render(SIDE, SIDE, WINDOW)
     name = field.config.encoding
-    return Measured(name, picture, rms, float(np.abs(differences).max()))
+    return Measured(name, image, rms, float(np.abs(differences).max()))
 
 
 @default_settings()
 def figure(measured: list[Measured]) -> Figure:
-    """The fields side by side over WINDOW, with the picture's own square framed."""
+    """The fields side by side over WINDOW, with the image's own square framed."""
     from matplotlib.patches import Rectangle
 
     made = Figure(figsize=(3.5 * len(measured), 4.1), layout="constrained")
     axes = np.atleast_1d(made.subplots(1, len(measured)))
-    for each, one in zip(axes, measured, strict=True):
-        show(each, one.picture)
+    for panel, found in zip(axes, measured, strict=True):
+        show(panel, found.image)
         third = SIDE / 3
         frame = Rectangle((third - 0.5, third - 0.5), third, third)
         frame.set(fill=False, edgecolor="white", linewidth=1.5)
-        each.add_patch(frame)
-        each.set_title(
-            f"{one.name} encoding\n|field(x) - field(x + 1)|: rms {one.rms:.2g}, "
-            f"max {one.largest:.2g}",
+        panel.add_patch(frame)
+        panel.set_title(
+            f"{found.name} encoding\n|field(x) - field(x + 1)|: rms {found.rms:.2g}, "
+            f"max {found.largest:.2g}",
             fontsize=9.5,
         )
     return made

@@ -1,7 +1,7 @@
-"""Upsampling of the trained quarter of a picture: what a network has to beat.
+"""Upsampling of the trained quarter of an image: what a network has to beat.
 
-Framework-free. The quarter's pixels are the picture's at even rows and columns, so a
-pixel of the picture lies at half its index in the quarter, with no half-pixel shift.
+Framework-free. The quarter's pixels are the image's at even rows and columns, so a
+pixel of the image lies at half its index in the quarter, with no half-pixel shift.
 """
 
 from typing import Literal
@@ -20,7 +20,7 @@ def upsample(
     width: int,
     kind: Literal["bilinear", "bicubic"],
 ) -> Float[np.ndarray, "h w c"]:
-    """The picture (height, width, c) whose even rows and columns are `quarter`'s.
+    """The image (height, width, c) whose even rows and columns are `quarter`'s.
 
     Beyond its edges the quarter is continued by its outermost pixels.
     """

@@ -27,10 +27,10 @@ class Options:
 def command(argv: list[str]) -> int:
     """Run the sections; returns the exit code."""
     options = parse(Options, argv, "bench")
+    from jax_inr.experiments.benchmark import options as benchmark
     from jax_inr.experiments.benchmark import report
 
-    report.check_sections(options.sections)
-    sections = options.sections or tuple(report.SECTIONS)
-    report.report(sections, options.turns, options.out, options.quick)
+    asked = benchmark.Options(options.turns, options.quick)
+    report.measure(options.sections, asked, options.out, print)
     print(f"written to {options.out}")
     return 0

@@ -13,7 +13,11 @@ from jax_inr.cli.parsing import check_numbers, parse, parse_size
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Fill the Fourier-features table on a folder of images; a second run goes on."""
+    """Fill the Fourier-features table on a folder of images; a second run goes on.
+
+    With --task NAME it restores images beside the classical methods instead; the
+    options of that form are told by `jax-inr compare --task NAME --help`.
+    """
 
     folder: tyro.conf.Positional[Path]
     """Folder of images; they need not be of one shape."""
@@ -49,6 +53,10 @@ class Options:
 
 def command(argv: list[str]) -> int:
     """Fit and measure what is missing; returns the exit code."""
+    if any(word.split("=")[0] == "--task" for word in argv):
+        from jax_inr.cli import compare_tasks
+
+        return compare_tasks.command(argv)
     options = parse(Options, argv, "compare")
     from jax_inr.experiments.compare import protocol, store
 
@@ -65,10 +73,11 @@ def command(argv: list[str]) -> int:
     from jax_inr import machine
 
     machine.devices_for_cores()
-    images = store.read_pictures(
-        str(options.folder), size, options.crop, options.max_pixels, process.notice
+    out = str(options.out)
+    images = store.read_images(
+        str(options.folder), size, options.crop, options.max_pixels, process.notice, out
     )
-    store = store.Store(str(options.out), rows, options.overwrite)
+    store = store.Store(out, rows, options.overwrite)
     from jax_inr.cli import progress
     from jax_inr.experiments.compare import report
 
@@ -79,10 +88,12 @@ def command(argv: list[str]) -> int:
             console.print(title, highlight=False, markup=False)
         return progress.Display(console, options.quiet)
 
-    task = protocol.Task(options.kind, options.steps, options.budget, options.seed)
+    comparison = protocol.Comparison(
+        options.kind, options.steps, options.budget, options.seed
+    )
     records = protocol.run(
         images,
-        task,
+        comparison,
         store,
         device=options.device,
         at_once=options.at_once,
@@ -91,7 +102,7 @@ def command(argv: list[str]) -> int:
         display=display,
     )
     words = shlex.join(["python", "scripts/compare.py", *argv])
-    summary = report.write(images, records, task, store, words)
+    summary = report.write(images, records, comparison, store, words)
     if not options.quiet:
         for table in report.tables(summary):
             console.print(table)

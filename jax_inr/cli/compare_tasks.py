@@ -3,7 +3,6 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any
 
 import tyro
 
@@ -15,11 +14,11 @@ from jax_inr.cli.parsing import check_numbers, parse
 class Options:
     """Restore a folder's images by every method; a second run goes on."""
 
-    folder: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[Path]
     """Folder of images: of their names in order, every second one judges."""
     task: tuple[str, ...]
     """inpaint-20, upscale-4, denoise-gaussian, deblur, gradients, tomography-20, …"""
-    out: str = "runs/compare"
+    out: Path = Path("runs/compare")
     """Folder of tasks.md, of tasks-TASK.json and of images/."""
     crop: int = 256
     """Side of the square at the centre to take, without resizing."""
@@ -39,42 +38,38 @@ class Options:
 
 def command(argv: list[str]) -> int:
     """Restore and judge what is missing, and write the report; the exit code."""
-    options: Any = parse(Options, argv, "compare")
-    from jax_inr.experiments.benchmark.report import machine
+    options = parse(Options, argv, "compare")
+    from jax_inr import machine
     from jax_inr.experiments.compare import store
     from jax_inr.experiments.tasks import problems, report, suite
 
     check_numbers(
-        (
-            ("seed", options.seed, 0, 2**32 - 1),
-            ("crop", options.crop, 16, 10**6),
-            ("max_pixels", options.max_pixels, 1, 10**9),
-        )
+        ("seed", options.seed, 0, 2**32 - 1),
+        ("crop", options.crop, 16, 10**6),
+        ("max_pixels", options.max_pixels, 1, 10**9),
     )
     for kind in options.task:
         problems.check(kind)
         suite.check_rows(kind, options.rows)
 
-    def notice(text: str) -> None:
-        process.notice(text)
-
     def say(text: str) -> None:
         if not options.quiet:
             process.Output().write(f"{text}\n")
 
-    found = store.read_pictures(options.folder, None, None, options.max_pixels, notice)
+    found = store.read_images(
+        str(options.folder), None, None, options.max_pixels, process.notice
+    )
     images = [suite.Named(Path(one.path).stem, one.image) for one in found]
     about = {
         "command": shlex.join(["jax-inr", "compare", *argv]),
-        "machine": machine(),
+        "machine": machine.describe_host(),
         "seed": options.seed,
         "crop": options.crop,
     }
-    out = Path(options.out)
     for kind in options.task:
-        kept = suite.Kept(out, kind, about, options.overwrite)
+        kept = suite.Kept(options.out, kind, about, options.overwrite)
         parts = suite.prepared(kind, images, options.crop)
         rows = suite.check_rows(kind, options.rows)
         suite.run(kind, parts, kept, seed=options.seed, rows=rows, say=say)
-    say(f"written to {report.write(out)}")
+    say(f"written to {report.write(options.out)}")
     return 0

@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "export",
     "extrapolate": "extrapolate",
     "compare": "compare",
+    "restore": "restore",
     "bench": "bench",
     "spectral-bias": "spectral_bias",
 }

@@ -91,7 +91,7 @@ def _section(name: str, fields: list[dataclasses.Field[Any]]) -> type:
     # config itself, the fields would all lie in one.
     def option(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
         about = tyro.conf.arg(help=field.metadata["doc"], prefix_name=False)
-        return field.name, Annotated[field.type, about], field.default
+        return field.name, Annotated[field.type, about], getattr(Config(), field.name)
 
     members = [option(field) for field in fields]
     return dataclasses.make_dataclass(name.title(), members, frozen=True)
@@ -139,8 +139,14 @@ def parse_fit(argv: list[str]) -> tuple[RunOptions, Config, Config]:
     values = {}
     for name in _SECTIONS:
         values |= dataclasses.asdict(getattr(options, name))
-    config = Config(preset=options.preset, **values)
-    return options, config, base
+    asked = {word.partition("=")[0].replace("_", "-") for word in argv}
+    # What was not asked for follows what was: a rate, its optimizer and network.
+    changes = {
+        name: value
+        for name, value in values.items()
+        if value != getattr(base, name) or f"--{name}".replace("_", "-") in asked
+    }
+    return options, base.replace(preset=options.preset, **changes), base
 
 
 def _base(argv: list[str]) -> Config:

@@ -92,9 +92,11 @@ def write_overview(
         _write_csv(out / "sweep.csv", [_mean_row(p) for p in points_of(results)])
         if len(results) > 1:
             from jax_inr.draw import plots
+            from jax_inr.draw.settings import default_settings
 
-            figure = draw_sweep(points_of(results), varied)
-            write_atomic(out / "sweep.png", plots.png(figure))
+            with default_settings():
+                figure = draw_sweep(points_of(results), varied)
+                write_atomic(out / "sweep.png", plots.png(figure))
     write_atomic(out / "summary.json", (to_json(whole, indent=1) + "\n").encode())
     return whole
 
@@ -170,6 +172,7 @@ def draw_sweep(points: Sequence[Point], varied: dict[str, list[Any]]) -> Any:
     image, and trained and held-out pixels have lines of their own.
     """
     from jax_inr.draw import plots
+    from jax_inr.draw.settings import as_written
 
     axis = max(
         (n for n in varied if n != "seed"), key=lambda n: len(varied[n]), default="seed"
@@ -218,9 +221,7 @@ def draw_sweep(points: Sequence[Point], varied: dict[str, list[Any]]) -> Any:
     axes.set_xlabel(axis)
     axes.set_ylabel("PSNR in dB")
     axes.grid(alpha=0.3)
-    legend = axes.legend(fontsize=9 if len(curves) < 8 else 6)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a file's name is no formula
+    as_written(*axes.legend(fontsize=9 if len(curves) < 8 else 6).get_texts())
     return figure
 
 

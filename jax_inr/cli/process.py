@@ -82,7 +82,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             return f'{name} is not installed; pip install -e "."', ConfigError.exit_code
         case MemoryError():
             return "out of memory; take a smaller image", DeviceError.exit_code
-    return f"{type(error).__name__}: {error}", 1
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}", 1
 
 
 def as_options(text: str) -> str:
@@ -96,7 +97,7 @@ def as_options(text: str) -> str:
     def option(found: re.Match[str]) -> str:
         return f"--{found[1].replace('_', '-')} {found[3]}"
 
-    return re.sub(rf"(?<![\w-])({names})=([\"']?)([\w.+-]*\w)\2", option, text)
+    return re.sub(rf"(?<![\w/-])({names})=([\"']?)([\w.+-]*\w)\2", option, text)
 
 
 class Output:

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +16,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from jax_inr.cli.process import Output
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 from jax_inr.metrics import psnr_from_mse
 
 PLAIN_SECONDS = 5.0  # between two plain lines
@@ -41,7 +41,7 @@ class Meter:
         self._next_line = 0.0
         self._last = ""
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         if not self._silent and self.console.is_terminal:
             self._live = RichProgress(
                 TextColumn(self._unit),

@@ -44,7 +44,9 @@ def command(argv: list[str]) -> int:
     from jax_inr.experiments.spectral_bias import forms
 
     form = forms.make_form(options.quick, options.size, options.bands, options.ntk_side)
-    sections = forms.check_sections(options.sections)
+    from jax_inr.experiments import report as reports
+
+    sections = reports.check_sections(options.sections, forms.SECTIONS)
     check_numbers(("seed", options.seed, 0, 2**32 - 1))
     process.prepare_device("auto")
     from jax_inr.io.images import load_image, sample_image
@@ -55,14 +57,15 @@ def command(argv: list[str]) -> int:
         image = load_image(options.image, size=form.size, max_pixels=options.max_pixels)
         for text in image.notices:
             process.notice(f"{image.path}: {text}")
+    from jax_inr.cli.counter import Counter
     from jax_inr.experiments.spectral_bias import experiments, report
 
     out = options.out / "spectral-bias.json"
     settings = experiments.about(form, image, options.seed)
-    kept = experiments.read(out, settings, options.overwrite)
+    kept = reports.read(out, settings, options.overwrite)
     words = shlex.join(["python", "scripts/spectral_bias.py", *argv])
-    with experiments.Display() as display:
+    with Counter() as display:
         experiments.run(form, image, options.seed, out, kept, sections, words, display)
-    report.write_report(kept, out)
+    report.write(kept, out)
     print(f"written to {options.out}")
     return 0

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,8 @@ def fit_all(options: RunOptions, config: Config) -> int:
                     **how_to_fit(options, display, guard),
                 )
             for name, error in fits.failures.items():
+                if options.debug:
+                    process.say("".join(traceback.format_exception(error)))
                 process.say(f"error: {name}: {process.explain(error)[0]}")
             failures |= fits.failures
             results = [

@@ -83,8 +83,10 @@ def feature_channels(
 
 
 def _variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    import jax.numpy as jnp
+
     variables: dict[str, Any] = {"params": {}, "constants": {}}
     for name, leaf in tensors.items():
         kind, _, rest = name.partition("/")
-        variables[kind][rest] = leaf
+        variables[kind][rest] = jnp.asarray(leaf)
     return variables

@@ -1,4 +1,4 @@
-"""Pictures from files and to files: float32 (h, w, c) in [0, 1], encoded as sRGB."""
+"""Images from files and to files: float32 (h, w, c) in [0, 1], encoded as sRGB."""
 
 import hashlib
 import importlib.resources
@@ -10,21 +10,24 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 
 from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
 from jax_inr.io.atomic import write_atomic
-from jax_inr.io.formats import HINT, decode, to_unit
+from jax_inr.io.formats import HINT, decode
+from jax_inr.io.raster import to_unit
 from jax_inr.io.text import StrPath, shown
 
 MAX_FILE_BYTES = 2**30
 MAX_PATH = 5000  # characters
 
+_DAMAGED = "truncated or damaged"
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
 
 
-class Picture(NamedTuple):
-    """A picture and where it came from.
+class Image(NamedTuple):
+    """A image and where it came from.
 
     image: (h, w, c) float32 in [0, 1], c is 1 (grey) or 3 (sRGB); 8-bit levels are
     divided by 255, 16-bit ones by 65535. path: as given, escaped to printable text.
@@ -38,13 +41,16 @@ class Picture(NamedTuple):
     notices: tuple[str, ...]
 
 
+Picture = Image  # the former name
+
+
 def load_image(
     path: StrPath,
     *,
     size: int | tuple[int, int] | None = None,
     max_pixels: int = 50_000_000,
-) -> Picture:
-    """The picture of a file: upright, its first frame, on white where transparent.
+) -> Image:
+    """The image of a file: upright, its first frame, on white where transparent.
 
     size: one number crops the centre square and resizes it (Lanczos), (height, width)
     resizes the whole. Raises ConfigError for a wrong size, ImageError for everything
@@ -58,34 +64,37 @@ def load_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = to_unit(_resize(decode(data, max_pixels, notices), size))
+            levels = _resize(decode(data, max_pixels, notices), size)
+            image = levels if levels.dtype == np.float32 else to_unit(levels)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", error.hint) from error
     except UnidentifiedImageError as error:
         known = data.startswith(_MAGIC) or data[4:8] == b"ftyp"
-        reason = "not in a picture format that we read"
+        reason = "not in an image format that we read"
         reason = "truncated, damaged or of an unknown kind" if known else reason
         raise ImageError(f"{name}: {reason}", HINT) from error
-    except Image.DecompressionBombError as error:
+    except PillowImage.DecompressionBombError as error:
         raise ImageError(f"{name}: too many pixels", "make it smaller") from error
     except MemoryError as error:
         raise DeviceError(f"{name}: out of memory", "make it smaller") from error
     except Exception as error:  # hostile bytes raise nearly every kind in Pillow
-        reason = f"truncated or damaged: {shown(str(error))}"
+        # The words of other kinds are Python's, not of the file.
+        said = isinstance(error, (OSError, ValueError, SyntaxError, RuntimeError))
+        reason = f"truncated or damaged: {shown(str(error))}" if said else _DAMAGED
         raise ImageError(f"{name}: {reason}", HINT) from error
     digest = hashlib.sha256(data).hexdigest()
-    return Picture(np.ascontiguousarray(image), name, digest, tuple(notices))
+    return Image(np.ascontiguousarray(image), name, digest, tuple(notices))
 
 
-def sample_image(size: int | tuple[int, int] | None = 224) -> Picture:
+def sample_image(size: int | tuple[int, int] | None = 224) -> Image:
     """The sample cat, scikit-image's `chelsea` (CC0, 300x451 RGB), as `load_image`."""
     with importlib.resources.as_file(importlib.resources.files("skimage")) as folder:
-        picture = load_image(folder / "data" / "chelsea.png", size=size)
-    return picture._replace(path="skimage.data.chelsea")
+        image = load_image(folder / "data" / "chelsea.png", size=size)
+    return image._replace(path="skimage.data.chelsea")
 
 
 def save_image(path: StrPath, image: np.ndarray) -> None:
-    """Write an (h, w, 1 or 3) picture in [0, 1] as 8-bit PNG.
+    """Write an (h, w, 1 or 3) image in [0, 1] as 8-bit PNG.
 
     Raises OutputError for another suffix or a failed write, else as `encode_png`.
     """
@@ -95,7 +104,7 @@ def save_image(path: StrPath, image: np.ndarray) -> None:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """The bytes of an 8-bit PNG of an (h, w, 1 or 3) picture; raises as `to_uint8`."""
+    """The bytes of an 8-bit PNG of an (h, w, 1 or 3) image; raises as `to_uint8`."""
     levels = to_uint8(image)
     if levels.ndim != 3 or levels.shape[2] not in (1, 3):
         raise ValueError(f"shape {levels.shape} is not (h, w, 1) or (h, w, 3)")
@@ -120,10 +129,10 @@ def to_uint16(image: np.ndarray) -> np.ndarray:
 def _levels(image: np.ndarray, white: int) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype.kind in "biu":
-        raise TypeError(f"the picture is {image.dtype}; it must be floats in [0, 1]")
+        raise TypeError(f"the image is {image.dtype}; it must be floats in [0, 1]")
     image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
-        raise ImageError("the picture has values that are not finite")
+        raise ImageError("the image has values that are not finite")
     return np.clip(image, 0, 1) * white + np.float32(0.5)
 
 
@@ -142,10 +151,10 @@ def _read(path: StrPath, name: str) -> bytes:
         path = os.path.expanduser(path)
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            hint = "name the pictures in it, as in DIR/*.png"
+            hint = "name the images in it, as in DIR/*.png"
             raise ImageError(f"{name}: is a directory", hint)
         if not stat.S_ISREG(status.st_mode):
-            hint = "save the picture to a file first"
+            hint = "save the image to a file first"
             raise ImageError(f"{name}: is a device or a pipe, not a file", hint)
         data = b""
         if status.st_size <= MAX_FILE_BYTES:
@@ -174,18 +183,18 @@ def _resize(levels: np.ndarray, size: int | tuple[int, int] | None) -> np.ndarra
         levels = levels[top : top + side, left : left + side]
         size = (size, size)
     height, width = size
-    lanczos = Image.Resampling.LANCZOS
+    lanczos = PillowImage.Resampling.LANCZOS
     if levels.dtype == np.uint8:
         # Pillow's own 8-bit resize: as other 8-bit data sets were made.
         resized = _pillow(levels).resize((width, height), lanczos)
         return np.asarray(resized).reshape(height, width, -1)
     channels = [
-        np.asarray(Image.fromarray(channel).resize((width, height), lanczos))
+        np.asarray(PillowImage.fromarray(channel).resize((width, height), lanczos))
         for channel in np.moveaxis(levels, -1, 0)
     ]
     return np.clip(np.stack(channels, axis=-1), 0, 1)
 
 
-def _pillow(levels: np.ndarray) -> Image.Image:
-    """uint8 levels (h, w, 1 or 3) as a Pillow picture."""
-    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+def _pillow(levels: np.ndarray) -> PillowImage.Image:
+    """uint8 levels (h, w, 1 or 3) as a Pillow image."""
+    return PillowImage.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)

@@ -78,8 +78,8 @@ class MetricsLog:
                 following = file.readline(MAX_LINE_BYTES)
                 row = self._row(line)
                 if row is None:
-                    # What a kill or the power tore is short, and nothing follows.
-                    if following or len(line) == MAX_LINE_BYTES:
+                    # Nothing follows what a kill or the power tore.
+                    if following:
                         raise self._damaged(number)
                     return
                 yield line.removesuffix(b"\n") + b"\n", row

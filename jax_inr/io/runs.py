@@ -6,18 +6,22 @@ Imports neither JAX nor torch.
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
+from typing import Any
 
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import atomic
 from jax_inr.io.atomic import output_errors
-from jax_inr.io.images import MAX_PATH, Picture
+from jax_inr.io.images import Picture
 from jax_inr.io.lock import FolderLock
 from jax_inr.io.log import MetricsLog, with_floats
+from jax_inr.io.original import load_original, save_original
 from jax_inr.io.reading import read_json, refuse_link
-from jax_inr.io.tensorfile import Tensors, load_tensors, save_tensors
+from jax_inr.io.tensorfile import (
+    Tensors,
+    check_field_finite,
+    load_tensors,
+    save_tensors,
+)
 from jax_inr.io.text import StrPath, shown, to_json
 
 # All that a run writes beside checkpoints/ and frames/, and with those all that
@@ -27,7 +31,6 @@ _DATA = ("summary.json", "config.json", "metrics.jsonl", "field.safetensors")
 _PICTURES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
 _FILMS = ("film.webp", "film.mp4")
 RUN_FILES = _DATA + _PICTURES + _FILMS
-MOST_NOTICES = 20  # of a picture that is read
 # Bad checkpoints that are named each; of more there is the number.
 MOST_NAMED = 3
 
@@ -52,7 +55,7 @@ class RunFolder:
         self._lock: FolderLock | None = None
 
     @classmethod
-    def create(cls, path: StrPath, *, overwrite: bool = False) -> Self:
+    def create(cls, path: StrPath, *, overwrite: bool = False) -> "RunFolder":
         """Make (with parents) and lock the folder of a new run.
 
         A folder with anything in it is refused, unless `overwrite`: then `clear` is to
@@ -73,7 +76,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def reopen(cls, path: StrPath) -> Self:
+    def reopen(cls, path: StrPath) -> "RunFolder":
         """Lock the folder of an earlier run and remove what a kill left half made."""
         run = cls(path)
         with contextlib.ExitStack() as undo, output_errors(run.path):
@@ -136,7 +139,7 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,37 +195,13 @@ class RunFolder:
         about: what else the run is made of, for the header.
         """
         self._check_lock()
-        header, tensors = {"about": about}, {}
-        if picture is not None:
-            header |= picture._asdict()
-            tensors["image"] = header.pop("image")
         self._make(self._checkpoints)
-        save_tensors(self._picture, "picture", tensors, header)
+        save_original(self._picture, picture, about)
 
     def load_picture(self) -> tuple[Picture | None, dict[str, Any]]:
         """Read what `save_picture` kept."""
         refuse_link(self._checkpoints, CheckpointError)
-
-        def check(layout: Tensors, header: dict[str, Any]) -> None:
-            found = {name: type(value) for name, value in {**header, **layout}.items()}
-            fields = dict(about=dict)
-            if layout:
-                fields |= dict(image=np.ndarray, path=str, sha256=str, notices=list)
-            if found != fields or (layout and layout["image"].dtype != np.float32):
-                raise CheckpointError(f"{shown(self._picture)} has the wrong fields")
-
-        tensors, header = load_tensors(
-            self._picture, "picture", follow=False, check=check
-        )
-        if not tensors:
-            return None, header["about"]
-        image = Picture(
-            tensors["image"],
-            shown(header["path"], MAX_PATH),
-            shown(header["sha256"]),
-            tuple(shown(str(notice)) for notice in header["notices"][:MOST_NOTICES]),
-        )
-        return image, header["about"]
+        return load_original(self._picture)
 
     def save_field(self, tensors: Tensors, header: dict) -> None:
         """Save the field file."""
@@ -267,7 +246,7 @@ class RunFolder:
                 tensors, header = load_tensors(
                     path, "checkpoint", follow=False, allow_nonfinite=True
                 )
-                _check_finite(path, tensors)
+                check_field_finite(path, tensors)
             except CheckpointError as error:
                 bad.append(str(error))
                 continue
@@ -322,17 +301,6 @@ class RunFolder:
         if self._lock is None:
             raise OutputError(f"{shown(self.path)} is closed", "open the run again")
         self._lock.check()
-
-
-def _check_finite(path: Path, tensors: Tensors) -> None:
-    """Refuse a field that is not finite; optimizers may begin with infinities."""
-    for name, tensor in tensors.items():
-        field = name.removeprefix("state/").startswith(("params/", "constants/"))
-        if field and not np.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{shown(path)}: tensor '{shown(name, 200)}' holds values that are "
-                "not finite"
-            )
 
 
 def few(problems: list[str]) -> list[str]:

@@ -183,3 +183,14 @@ def _read_layout(outer: dict[str, Any], name: str) -> tuple[Tensors, int]:
             problem = f"its header has no sound tensor '{shown(key, 200)}'"
             raise CheckpointError(f"{name} is damaged: {problem}") from error
     return layout, end
+
+
+def check_field_finite(path: StrPath, tensors: Tensors) -> None:
+    """Refuse a field that is not finite; optimizers may begin with infinities."""
+    for name, tensor in tensors.items():
+        field = name.removeprefix("state/").startswith(("params/", "constants/"))
+        if field and not np.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{shown(path)}: tensor '{shown(name, 200)}' holds values that are "
+                "not finite"
+            )

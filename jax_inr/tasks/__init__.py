@@ -6,6 +6,7 @@ from jax_inr.tasks.penalties import SquaredGradient, TotalVariation
 from jax_inr.tasks.restoration import deblur, denoise, superresolve
 from jax_inr.tasks.task import (
     Field,
+    HeldOut,
     Penalty,
     Task,
     described,
@@ -21,6 +22,7 @@ from jax_inr.tasks.tomography import tomography
 __all__ = [
     "Charbonnier",
     "Field",
+    "HeldOut",
     "Huber",
     "Penalty",
     "SquaredGradient",

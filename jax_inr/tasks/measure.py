@@ -171,14 +171,14 @@ def circle(side: int) -> np.ndarray:
 
 
 def with_gaussian_noise(
-    values: np.ndarray, sigma: float, random: np.random.Generator
+    values: np.ndarray, sigma: int | float, random: np.random.Generator
 ) -> np.ndarray:
     """Values plus Gaussian noise of deviation sigma, not clipped."""
     return values + sigma * random.standard_normal(values.shape)
 
 
 def with_poisson_noise(
-    image: np.ndarray, peak: float, random: np.random.Generator
+    image: np.ndarray, peak: int | float, random: np.random.Generator
 ) -> np.ndarray:
     """Photon counts over their peak: white is `peak` photons in the mean."""
     return random.poisson(np.maximum(image, 0) * peak) / peak

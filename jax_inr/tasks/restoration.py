@@ -99,7 +99,7 @@ def denoise(
         ImageError: the image is not (height, width, channels) of finite values.
         ConfigError: the noise is unknown, or a count negative.
     """
-    task = reconstruct(image)
+    task = reconstruct(image).replace(image=None)  # a noisy image is no truth
     match noise:
         case "gaussian":
             return task

@@ -7,7 +7,7 @@ measurement and vmapped. Where a prediction is a function of colours at known po
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,11 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
 from jax_inr.adapters import describe
+from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.splits import train_mask
 from jax_inr.tasks.losses import squared
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
 
 Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 
@@ -40,6 +38,17 @@ class Penalty:
     points: int = 256
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Measurements that a fit is evaluated by, in place of those it is trained on.
+
+    patience_steps: the fit ends where for so many steps no evaluation was better.
+    """
+
+    task: "Task"
+    patience_steps: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """What was measured, and how a field predicts it.
@@ -52,7 +61,8 @@ class Task:
     width and channels of the image sought. rgb_max: colours are divided by this / 255.
     pixels: (h, w), which pixels of the image were measured, where items are pixels in
     reading order. image: (h, w, c), what is known to be true, to compare with at the
-    end; nothing that steers a fit looks at it.
+    end; nothing that steers a fit looks at it. held_out: measurements that a fit is
+    evaluated by, and not trained on.
 
     Raises:
         ConfigError: items, values and weights disagree in length; the message names
@@ -71,6 +81,7 @@ class Task:
     rgb_max: int = 255
     pixels: Any = None
     image: Any = None
+    held_out: "HeldOut | None" = None
 
     def __post_init__(self) -> None:
         count = len(self.values)
@@ -141,6 +152,8 @@ def inpaint(
     """
     image = checked(image)
     height, width, _ = image.shape
+    # Outside a mask the image is not known.
+    truth = image if mask is None else None
     mask = checked_mask(np.ones((height, width)) if mask is None else mask, image)
     if not mask.any():
         raise ImageError(f"the mask measures 0 of the {mask.size} pixels")
@@ -156,7 +169,7 @@ def inpaint(
         loss=loss,
         rgb_max=rgb_max,
         pixels=mask,
-        image=image,
+        image=truth,
     )
 
 
@@ -166,7 +179,7 @@ def reconstruct(image: ArrayLike, **options: Any) -> Task:
 
 
 def from_config(
-    config: "Config", image: Float[np.ndarray, "h w c"], loss: Any = None
+    config: Config, image: Float[np.ndarray, "h w c"], loss: Any = None
 ) -> Task:
     """Make the task that a config names: the pixels that are trained on."""
     if loss is not None and not callable(loss):
@@ -178,7 +191,8 @@ def from_config(
     if config.train_pixels != "all":
         mask = train_mask(config, *image.shape[:2])
     loss = squared if loss is None else loss
-    return inpaint(image, mask, rgb_max=config.rgb_max, loss=loss)
+    task = inpaint(image, mask, rgb_max=config.rgb_max, loss=loss)
+    return task.replace(image=image)
 
 
 def predict_one(task: Task, field: Field, item: Any) -> Any:

@@ -12,7 +12,7 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.model import make_model
 
-tangent = jax.jit(ntk.empirical_ntk, static_argnums=0)
+tangent = jax.jit(ntk.empirical_ntk)
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_the_kernel_is_that_of_central_differences(exact, encoding, channels):
         params = tree.unflatten([part.reshape(leaf.shape) for part, leaf in parts])
         return model.predict({**variables, "params": params}, coords).ravel()
 
-    # Every parameter nudged both ways, in one batch of networks.
-    nudges = 1e-6 * np.concatenate([np.eye(flat.size), -np.eye(flat.size)])
-    up, down = np.split(np.asarray(colours(flat + nudges)), 2)
+    # Every parameter moved both ways, in one batch of networks.
+    shifts = 1e-6 * np.concatenate([np.eye(flat.size), -np.eye(flat.size)])
+    up, down = np.split(np.asarray(colours(flat + shifts)), 2)
     rows = (up - down).T / 2e-6
     kernel = np.asarray(tangent(model, variables, coords))
     assert kernel.shape == (12 * channels, 12 * channels)

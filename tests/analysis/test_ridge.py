@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jax_inr.analysis.ridge import PENALTIES, ridge_pictures
+from jax_inr.analysis import ridge
+from jax_inr.analysis.ridge import PENALTIES, ridge_images
 from jax_inr.coordinates import pixel_grid
 
 SIZE = (11, 14)
@@ -11,7 +12,7 @@ MASK = np.zeros(SIZE, bool)
 MASK[::2, ::2] = True
 RANDOM = np.random.default_rng(3)
 B = 2 * RANDOM.standard_normal((2, 5))
-PICTURES = RANDOM.random((3, *SIZE, 2))
+IMAGES = RANDOM.random((3, *SIZE, 2))
 
 
 def features(frequencies=B):
@@ -22,54 +23,107 @@ def features(frequencies=B):
     return np.concatenate([np.sin(phases), np.cos(phases), ones], axis=1)
 
 
+def least_squares(image, penalty, frequencies=B):
+    """What damped least squares predicts, by numpy's own solver, and its error."""
+    everywhere = features(frequencies)
+    seen = everywhere[MASK.ravel()]
+    scale = np.mean(np.linalg.svd(seen, compute_uv=False) ** 2)
+    damping = np.sqrt(penalty * scale) * np.eye(seen.shape[1])
+    targets = np.concatenate([image[MASK], np.zeros((seen.shape[1], 2))])
+    weights = np.linalg.lstsq(np.concatenate([seen, damping]), targets, rcond=None)[0]
+    return (everywhere @ weights).reshape(*SIZE, 2)
+
+
 def test_predictions_are_those_of_damped_least_squares():
-    found, penalties = ridge_pictures(B, MASK, PICTURES)
-    everywhere, seen = features(), features()[MASK.ravel()]
-    scale = np.linalg.eigvalsh(seen.T @ seen).mean()
-    for picture, prediction, penalty in zip(PICTURES, found, penalties, strict=True):
-        damping = np.sqrt(penalty * scale) * np.eye(seen.shape[1])
-        targets = np.concatenate([picture[MASK], np.zeros((seen.shape[1], 2))])
-        weights = np.linalg.lstsq(np.concatenate([seen, damping]), targets)[0]
-        expected = (everywhere @ weights).reshape(*SIZE, 2)
+    found, penalties = ridge_images(B, MASK, IMAGES)
+    for image, prediction, penalty in zip(IMAGES, found, penalties, strict=True):
+        expected = least_squares(image, penalty)
         np.testing.assert_allclose(prediction, expected, atol=1e-7)
 
 
 def test_penalties_are_those_of_generalised_cross_validation():
-    _, penalties = ridge_pictures(B, MASK, PICTURES)
+    _, penalties = ridge_images(B, MASK, IMAGES)
     seen = features()[MASK.ravel()]
     gram = seen.T @ seen
     scale = np.trace(gram) / len(gram)
+    tried = PENALTIES[PENALTIES > 1e-8]  # below, the Gram matrix has no say
 
-    def error(picture, penalty):
+    def error(image, penalty):
         hat = seen @ np.linalg.inv(gram + penalty * scale * np.eye(len(gram))) @ seen.T
-        rest = picture[MASK] - hat @ picture[MASK]
+        rest = image[MASK] - hat @ image[MASK]
         return np.sum(rest**2) / (1 - np.trace(hat) / len(seen)) ** 2
 
-    for picture, penalty in zip(PICTURES, penalties, strict=True):
-        errors = [error(picture, p) for p in PENALTIES[20:]]
-        assert penalty == PENALTIES[20:][np.argmin(errors)]
+    for image, penalty in zip(IMAGES, penalties, strict=True):
+        errors = [error(image, p) for p in tried]
+        assert penalty == tried[np.argmin(errors)]
     # Noise is not to be fitted closely.
     assert penalties.min() > 1e-2
 
 
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 8.0])
+def test_penalties_span_from_none_at_all_to_nothing_left(monkeypatch, sigma):
+    """So the smallest error lies between the ends, however smooth the features."""
+    frequencies = sigma * RANDOM.standard_normal((2, 12))
+    seen = features(frequencies)[MASK.ravel()]
+    for index in (0, 8):  # the ends of two decades alike
+        monkeypatch.setattr(ridge, "PENALTIES", PENALTIES[index : index + 1])
+        found, _ = ridge_images(frequencies, MASK, IMAGES)
+        # Without a penalty; what numpy takes for rounding is left out there too.
+        weights = np.linalg.lstsq(seen, IMAGES[0][MASK], rcond=None)[0]
+        np.testing.assert_allclose(found[0][MASK], seen @ weights, atol=1e-6)
+    monkeypatch.setattr(ridge, "PENALTIES", PENALTIES[-1:])
+    found, _ = ridge_images(frequencies, MASK, IMAGES)
+    assert np.abs(found).max() < 0.2
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0])
+def test_a_wider_grid_of_penalties_chooses_the_same(monkeypatch, sigma):
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] / 14
+    smooth = np.stack([np.exp(rows - columns), rows * columns**2], -1)
+    images = np.stack([smooth, *IMAGES])
+    frequencies = sigma * RANDOM.standard_normal((2, 12))
+    found, penalties = ridge_images(frequencies, MASK, images)
+    wider = np.logspace(-40, 6, 4 * 46 + 1)
+    monkeypatch.setattr(ridge, "PENALTIES", wider)
+    again, others = ridge_images(frequencies, MASK, images)
+    np.testing.assert_allclose(again, found, atol=1e-5)
+    np.testing.assert_allclose(others, penalties, rtol=1e-9)
+
+
+def test_features_in_chunks_are_those_of_all_pixels_at_once(monkeypatch):
+    whole, penalties = ridge_images(B, MASK, IMAGES)
+    monkeypatch.setattr(ridge, "CHUNK_PIXELS", 5)
+    parts, same = ridge_images(B, MASK, IMAGES)
+    np.testing.assert_allclose(parts, whole, atol=1e-10)
+    np.testing.assert_array_equal(same, penalties)
+
+
+def test_fewer_pixels_than_features_are_met_without_a_warning():
+    few = np.zeros(SIZE, bool)
+    few[::5, ::5] = True  # 9 pixels for 11 features
+    found, penalties = ridge_images(B, few, IMAGES)
+    assert np.isfinite(found).all() and (penalties > 0).all()
+
+
 def test_held_out_pixels_change_nothing():
-    changed = np.where(MASK[..., None], PICTURES, 1 - PICTURES)
-    for one, other in zip(
-        ridge_pictures(B, MASK, PICTURES), ridge_pictures(B, MASK, changed), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+    changed = np.where(MASK[..., None], IMAGES, 1 - IMAGES)
+    pairs = zip(
+        ridge_images(B, MASK, IMAGES), ridge_images(B, MASK, changed), strict=True
+    )
+    for found, other in pairs:
+        np.testing.assert_array_equal(found, other)
 
 
 def test_what_the_features_span_is_found_everywhere():
     weights = RANDOM.standard_normal((1, features().shape[1], 2))
-    pictures = (features() @ weights).reshape(1, *SIZE, 2)
-    found, penalties = ridge_pictures(B, MASK, pictures)
+    images = (features() @ weights).reshape(1, *SIZE, 2)
+    found, penalties = ridge_images(B, MASK, images)
     assert penalties[0] < 1e-6
-    np.testing.assert_allclose(found, pictures, atol=1e-5)
+    np.testing.assert_allclose(found, images, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_pictures_do_not_touch_each_other(count):
-    found, _ = ridge_pictures(B, MASK, PICTURES)
-    alone, _ = ridge_pictures(B, MASK, PICTURES[:count])
+def test_images_do_not_touch_each_other(count):
+    found, _ = ridge_images(B, MASK, IMAGES)
+    alone, _ = ridge_images(B, MASK, IMAGES[:count])
     np.testing.assert_allclose(alone, found[:count], atol=1e-9)

@@ -17,10 +17,10 @@ SIDES = st.integers(2, 33)
 @KINDS
 @given(height=SIDES, width=SIDES)
 def test_trained_pixels_stay_as_they_are(kind, height, width):
-    picture = np.random.default_rng(0).random((height, width, 3))
-    quarter = picture[::2, ::2]
+    image = np.random.default_rng(0).random((height, width, 3))
+    quarter = image[::2, ::2]
     found = upsample(quarter, height, width, kind)
-    assert found.shape == picture.shape
+    assert found.shape == image.shape
     np.testing.assert_allclose(found[::2, ::2], quarter, rtol=1e-12)
     for size in (height, width):
         np.testing.assert_allclose(axis_weights(size, kind).sum(axis=1), 1, rtol=1e-12)

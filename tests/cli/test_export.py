@@ -11,14 +11,18 @@ from jax_inr import fitting
 from jax_inr.cli import main
 from jax_inr.config import Config
 from jax_inr.field import ImageField
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 
 SMALL = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12))
 
 
+def made(config=SMALL, height=12, width=17):
+    model = make_model(config, height, width, 3)
+    return ImageField.make(model, draw(model), (height, width, 3), config)
+
+
 def saved(folder, config=SMALL, height=12, width=17, name="field.safetensors"):
-    variables = draw(make_model(config, height, width, 3))
-    field = ImageField(config, height, width, 3, variables)
+    field = made(config, height, width)
     field.save(folder / name)
     return field
 

@@ -71,7 +71,7 @@ def test_a_bad_option_is_one_line_that_names_it(
         ),
         (
             ("--optimizer", "lbfgs", "--network", "siren", "--init", "glorot"),
-            ("batch_size is 1024", "step lengths", "first weights of its own"),
+            ("batch_size is 1024", "first weights of its own"),
         ),
         (
             ("--max-pixels", "0", "--max-memory", "0", "--checkpoint-seconds", "nan"),

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jax_inr.cli import progress
 from jax_inr.cli.progress import Display, Rows, closing_table, status
-from jax_inr.loop import Progress
+from jax_inr.lanes import Progress
 
 PROGRESS = Progress(
     step=50,

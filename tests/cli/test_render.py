@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 import tifffile
@@ -20,16 +19,19 @@ from jax_inr.config import Config
 from jax_inr.coordinates import check_view
 from jax_inr.errors import ConfigError
 from jax_inr.field import ImageField
-from jax_inr.networks import make_model
+from jax_inr.model import make_model
 
 SMALL = Config(num_frequencies=8, sigma=2.0, hidden_features=(16, 12))
 GELU = SMALL.replace(activation="gelu")
 
 
+def made(config=SMALL, height=12, width=17):
+    model = make_model(config, height, width, 3)
+    return ImageField.make(model, draw(model), (height, width, 3), config)
+
+
 def saved(folder, config=SMALL, height=12, width=17, name="field.safetensors"):
-    field = ImageField(
-        config, height, width, 3, draw(make_model(config, height, width, 3))
-    )
+    field = made(config, height, width)
     field.save(folder / name)
     return field
 
@@ -76,12 +78,12 @@ def test_twice_as_large_and_windows_are_the_same_function(tmp_path):
     np.testing.assert_array_equal(np.load(out), beyond)
 
 
-def test_bands_are_the_render_bit_for_bit():
-    field = ImageField(SMALL, 12, 17, 3, draw(make_model(SMALL, 12, 17, 3)))
+def test_strips_are_the_render_bit_for_bit():
+    field = made()
     for size in ((200, 300), (3, 20_000), (1, 1)):
-        bands = list(field.render_bands(*size))
-        np.testing.assert_array_equal(np.concatenate(bands), field.render(*size))
-        assert max(len(band) for band in bands) * size[1] <= 2 * max(size[1], 16_384)
+        strips = list(field.render_strips(*size))
+        np.testing.assert_array_equal(np.concatenate(strips), field.render(*size))
+        assert max(len(strip) for strip in strips) * size[1] <= 2 * max(size[1], 16_384)
 
 
 def test_derivatives_are_drawn_and_kept(tmp_path, capsys):
@@ -225,7 +227,7 @@ def test_a_render_of_16384_stays_below_2_gb_and_shows_progress(tmp_path):
     "view", [(0, 5), (5, -1), (65_536, 1), (4, 4, (0.5, 0, 0.5, 1))]
 )
 def test_the_field_refuses_a_view_that_cannot_be_drawn(view):
-    field = ImageField(SMALL, 12, 17, 3, draw(make_model(SMALL, 12, 17, 3)))
+    field = made()
     with pytest.raises(ConfigError):
         check_view(*view)
     with pytest.raises(ConfigError):
@@ -233,7 +235,7 @@ def test_the_field_refuses_a_view_that_cannot_be_drawn(view):
 
 
 def test_a_view_has_the_images_pixels_unless_asked_otherwise():
-    field = ImageField(SMALL, 12, 17, 3, jax.tree.map(np.asarray, {"params": {}}))
+    field = made()
     assert viewing.view_size(field, None, None, (0, 0, 1, 1)) == (12, 17)
     assert viewing.view_size(field, None, 4, (0, 0, 1, 1)) == (48, 68)
     assert viewing.view_size(field, None, 2, (-1, 0, 1, 0.5)) == (48, 17)

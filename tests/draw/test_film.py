@@ -1,13 +1,17 @@
 """The film: frames at doubling steps that change no number, kept over a resume."""
 
+import base64
 import io
 import json
 import math
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from jax_inr import fitting
 from jax_inr.config import Config
@@ -126,6 +130,84 @@ def test_a_resumed_run_goes_on_with_its_film(tmp_path, image, monkeypatch):
     assert first.read_bytes() == second.read_bytes()
 
 
+GREYS = [np.full((42, 64, 3), level, np.uint8) for level in (30, 90, 150, 210)]
+
+
+def test_a_webp_shows_each_frame_a_while_and_the_last_longer():
+    """By the container's own description: RIFF chunks, and ANMF's 24-bit fields."""
+    for count in (1, 2, 4):
+        data = film.to_webp(iter(GREYS[:count]), count)
+        chunks = list(riff_chunks(data))
+        if count == 1:  # a still image, which has no durations
+            assert [kind for kind, _ in chunks] == [b"VP8 "]
+            continue
+        frames = [body for kind, body in chunks if kind == b"ANMF"]
+        durations = [int.from_bytes(body[12:15], "little") for body in frames]
+        assert durations == [140] * (count - 1) + [2500]
+        (header,) = [body for kind, body in chunks if kind == b"VP8X"]
+        sides = [1 + int.from_bytes(header[i : i + 3], "little") for i in (4, 7)]
+        assert sides == [64, 42]
+        # Forever.
+        (loop,) = [body[4:6] for kind, body in chunks if kind == b"ANIM"]
+        assert loop == b"\0\0"
+
+
+def riff_chunks(data: bytes):
+    assert data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    at = 12
+    while at < len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+
+
+DECODE = """async ([data, index]) => {
+  const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+  const decoder = new ImageDecoder({ data: bytes, type: "image/webp" });
+  await decoder.completed;
+  const { image } = await decoder.decode({ frameIndex: index });
+  const canvas = new OffscreenCanvas(image.displayWidth, image.displayHeight);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [decoder.tracks.selectedTrack.frameCount, canvas.width, canvas.height,
+          ...context.getImageData(20, 20, 1, 1).data];
+}"""
+PLAY = """async ([data, seconds]) => {
+  const video = document.createElement("video");
+  video.muted = true; video.src = "data:video/mp4;base64," + data;
+  const loaded = new Promise((done, fail) => {
+    video.onloadeddata = done; video.onerror = fail;
+  });
+  await loaded;
+  await new Promise(done => { video.onseeked = done; video.currentTime = seconds; });
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  return [video.duration, canvas.width, canvas.height,
+          ...context.getImageData(20, 20, 1, 1).data];
+}"""
+
+
+def test_a_browser_shows_both_films(tmp_path, browser):
+    (tmp_path / "empty.html").write_text("<!doctype html>")
+    page = browser.new_page()
+    page.goto((tmp_path / "empty.html").as_uri())
+    webp = base64.b64encode(film.to_webp(iter(GREYS), 4)).decode()
+    for index, grey in enumerate((30, 90, 150, 210)):
+        count, width, height, red, *_ = page.evaluate(DECODE, [webp, index])
+        assert (count, width, height) == (4, 64, 42)
+        assert abs(red - grey) < 6
+    if film.has_mp4():
+        mp4 = base64.b64encode(film.to_mp4(iter(GREYS))).decode()
+        for seconds, grey in ((0.07, 30), (0.35, 150), (0.5, 210), (2.9, 210)):
+            duration, width, height, red, *_ = page.evaluate(PLAY, [mp4, seconds])
+            assert duration == pytest.approx(22 * 0.14, abs=0.15)
+            assert (width, height) == (64, 42)
+            assert abs(red - grey) < 8
+    page.close()
+
+
 def test_overwriting_a_run_removes_its_film(tmp_path, image):
     short = TINY.replace(steps=3)
     fitting.fit(image, short, out=tmp_path / "a", film=True)
@@ -145,8 +227,8 @@ def test_mp4_where_imageio_ffmpeg_is_installed(tmp_path, image):
     fitting.fit(image, TINY.replace(steps=4), out=tmp_path / "a", film=True)
     count, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "a" / "film.mp4"))
     # Steps 0 to 4, and the last for some seconds.
-    assert count == 5 + round(film.LAST_SECONDS / film.FRAME_SECONDS)
-    assert seconds == pytest.approx(count * film.FRAME_SECONDS, rel=0.05)
+    assert count == 5 + 18  # 2.5 seconds of 0.14 each
+    assert seconds == pytest.approx(count * 0.14, rel=0.05)
 
 
 def test_without_imageio_ffmpeg_there_is_a_webp_alone(tmp_path, image, monkeypatch):
@@ -157,3 +239,18 @@ def test_without_imageio_ffmpeg_there_is_a_webp_alone(tmp_path, image, monkeypat
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["steps"] == 2
     shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("side", [1000, 20_000])
+def test_a_frame_larger_than_ours_is_not_decoded(tmp_path, side, monkeypatch):
+    buffer = io.BytesIO()
+    about = PngInfo()
+    about.add_text("step", "1")
+    about.add_text("psnr_db", "1.0")
+    Image.new("L", (1000, 8)).save(buffer, "PNG", pnginfo=about)
+    data = bytearray(buffer.getvalue())
+    data[16:24] = struct.pack(">II", side, side)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "a.png").write_bytes(data)
+    monkeypatch.setattr(np, "asarray", lambda picture: pytest.fail("decoded"))
+    assert film.read_frame(tmp_path / "a.png") is None

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jax_inr.config import Config
 from jax_inr.draw import plots
-from jax_inr.draw.encoding import encoding_channels
 
 ROWS = [
     {"step": s, "seconds": s / 10, "loss": 1 / s, "psnr_db": s, "pooled_psnr_db": s / 2}
@@ -26,6 +24,16 @@ def test_comparison_shows_target_fit_and_error(image):
     np.testing.assert_array_equal(target, image)
     np.testing.assert_array_equal(shown, fit)
     expected = np.clip(5 * np.abs(fit - image).mean(-1), 0, 1)
+    np.testing.assert_allclose(error, expected, atol=1e-6)
+
+
+def test_a_fit_outside_the_range_is_compared_as_it_is_saved(image):
+    outside = 3 * image - 1
+    _, shown, error = panels(plots.comparison(image, outside, 9.0))
+    clipped = np.clip(outside, 0, 1)
+    np.testing.assert_array_equal(shown, clipped)
+    expected = np.clip(5 * np.abs(clipped - image).mean(-1), 0, 1)
+    assert 0 < expected.mean() < 1
     np.testing.assert_allclose(error, expected, atol=1e-6)
 
 
@@ -48,6 +56,16 @@ def test_curves_draw_every_row_against_step_and_second():
             line = axis.lines[0]
             np.testing.assert_array_equal(line.get_xdata(), [r[name] for r in ROWS])
             np.testing.assert_array_equal(line.get_ydata(), [r[key] for r in ROWS])
+        pooled = axes[2 + column].lines[1]
+        np.testing.assert_array_equal(pooled.get_xdata(), [r[name] for r in ROWS])
+        expected = [r["pooled_psnr_db"] for r in ROWS]
+        np.testing.assert_array_equal(pooled.get_ydata(), expected)
+    legend = axes[2].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == [line.get_label() for line in axes[2].lines]
+    assert labels == ["PSNR", "pooled PSNR"]
+    assert axes[2].get_xlabel() == "step" and "seconds" in axes[3].get_xlabel()
     assert axes[0].get_yscale() == "log"
 
 
@@ -55,18 +73,6 @@ def test_curves_of_a_perfect_or_empty_history():
     perfect = [{**ROWS[0], "loss": 0.0, "psnr_db": float("inf")}]
     plots.png(plots.curves(perfect))
     plots.png(plots.curves([]))
-
-
-def test_encoding_channels_are_the_runs_own():
-    frequencies = np.array([[1.0, 0.0, 2.5], [0.0, 3.0, -1.0]], np.float32)
-    tensors = {"constants/frequencies": frequencies}
-    channels, titles = encoding_channels(Config(), tensors, 5, 7)
-    assert channels.shape == (6, 5, 7)
-    assert titles[0] == "sin(freq 0)" and titles[3] == "cos(freq 0)"
-    rows, columns = np.mgrid[0:5, 0:7] / np.array([5, 7]).reshape(2, 1, 1)
-    phase = 2 * np.pi * (2.5 * rows - columns)
-    np.testing.assert_allclose(channels[2], np.sin(phase), atol=1e-5)
-    np.testing.assert_allclose(channels[5], np.cos(phase), atol=1e-5)
 
 
 def test_encoding_figure_has_the_notebooks_scale_and_titles():
@@ -78,14 +84,9 @@ def test_encoding_figure_has_the_notebooks_scale_and_titles():
     assert shown[0].images[0].get_cmap().name == "RdBu"
 
 
-@pytest.mark.parametrize("encoding", ["basic", "none"])
-def test_every_encoding_has_a_picture(encoding):
-    config = Config(encoding=encoding)
-    channels, titles = encoding_channels(config, {}, 6, 5)
-    assert len(channels) == len(titles) == config.num_features
-    assert np.abs(channels).max() <= 1
-
-
 def test_equal_figures_give_equal_bytes(image):
     first, second = (plots.png(plots.comparison(image, image, 9.0)) for _ in range(2))
     assert first == second and first.startswith(b"\x89PNG")
+    # Nor do they name the version of matplotlib that drew them.
+    with Image.open(io.BytesIO(first)) as drawn:
+        assert "Software" not in drawn.info

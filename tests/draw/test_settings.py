@@ -12,17 +12,18 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.font_manager import fontManager
 from PIL import Image
 
+from jax_inr import run_images
 from jax_inr.analysis import extrapolation
 from jax_inr.cli import overview
 from jax_inr.config import Config
-from jax_inr.draw import film, plots, run_images
+from jax_inr.draw import film, plots, settings
 from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written, default_settings
 from jax_inr.experiments.parity import report as parity_report
 from jax_inr.io.images import Picture
 from jax_inr.io.runs import RunFolder
+from jax_inr.results import Fit
 
 SOURCES = Path(__file__).parents[2] / "jax_inr"
 ROWS = [
@@ -84,28 +85,33 @@ def make_extrapolation() -> bytes:
     return plots.png(extrapolation.figure(measured), dpi=extrapolation.DPI)
 
 
-def make_sweep(tmp_path: Path) -> bytes:
-    summaries = {f"a$b$/sigma={s}": {"psnr_db": 20.0 + s} for s in (1, 2, 30)}
-    overview.write_overview(tmp_path, summaries, [], {"sigma": [1, 2, 30]})
-    return (tmp_path / "sweep.png").read_bytes()
+def make_sweep() -> bytes:
+    values = [1.0, 2.0, 30.0]
+    results = [
+        overview.Result(f"a$b$/{v}", "a$b$", {"sigma": v}, {"psnr_db": 20 + v})
+        for v in values
+    ]
+    with default_settings():
+        points = overview.points_of(results)
+        return plots.png(overview.draw_sweep(points, {"sigma": values}))
 
 
 FIGURES = {
-    "comparison": lambda _: plots.png(plots.comparison(GRADIENT, GRADIENT, 9.0, "a")),
-    "curves": lambda _: plots.png(plots.curves(ROWS, "a")),
-    "encoding": lambda _: plots.png(plots.encoding(GRADIENT, ["b"] * 7, "a")),
-    "film": lambda _: make_film(),
-    "extrapolation": lambda _: make_extrapolation(),
+    "comparison": lambda: plots.png(plots.comparison(GRADIENT, GRADIENT, 9.0, "a")),
+    "curves": lambda: plots.png(plots.curves(ROWS, "a")),
+    "encoding": lambda: plots.png(plots.encoding(GRADIENT, ["b"] * 7, "a")),
+    "film": make_film,
+    "extrapolation": make_extrapolation,
     "sweep": make_sweep,
-    "parity": lambda _: parity_report.draw_runs(dict.fromkeys(BACKENDS, ROWS)),
+    "parity": lambda: parity_report.draw_runs(dict.fromkeys(BACKENDS, ROWS)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_no_setting_of_the_user_changes_an_image(tmp_path, name):
-    usual = FIGURES[name](tmp_path)
+def test_no_setting_of_the_user_changes_an_image(name):
+    usual = FIGURES[name]()
     with hostile():
-        assert FIGURES[name](tmp_path) == usual
+        assert FIGURES[name]() == usual
 
 
 def test_settings_come_back_after_an_error():
@@ -218,14 +224,15 @@ def test_a_dollar_is_drawn_as_a_dollar():
     assert width("$x^2$") > width("x^2")
 
 
-def test_characters_come_from_installed_fonts_and_none_is_warned_of():
+def test_characters_come_from_installed_fonts_and_none_is_warned_of(monkeypatch):
+    # One that matplotlib brings, and one that nobody has.
+    fonts = ("DejaVu Sans Mono", "No Such Font")
+    monkeypatch.setattr(settings, "FALLBACK_FONTS", fonts)
     with default_settings():
-        title = Figure().suptitle("日本 猫🐈")
-        as_written(title)
-    families = title.get_fontfamily()
-    assert families[0] == "DejaVu Sans"
-    installed = {font.name for font in fontManager.ttflist}
-    assert set(families) <= installed
+        plain, title = Figure().suptitle("a.png"), Figure().suptitle("日本 猫🐈")
+        as_written(plain, title)
+    assert title.get_fontfamily() == ["DejaVu Sans", "DejaVu Sans Mono"]
+    assert plain.get_fontfamily() == ["sans-serif"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # No font has a glyph for a private character.
@@ -245,9 +252,15 @@ def test_a_runs_images_are_drawn_of_any_name(tmp_path):
     for row in ROWS:
         folder.append_metrics(row)
     picture = Picture(GRADIENT, "a$b_{c$.png", "0" * 64, ())
-    tensors = {"constants/frequencies": np.ones((2, 3), np.float32)}
+    fit = Fit(
+        {"preset": "default", "steps": 7, "psnr_db": 20.0},
+        ROWS,
+        {"constants/frequencies": np.ones((2, 3), np.float32)},
+        {"config": Config().to_dict()},
+        given_prediction=GRADIENT,
+    )
     with hostile():
-        run_images.write_figures(folder, GRADIENT, picture, Config(), tensors, 7)
+        run_images.write_figures(folder, fit, picture)
     for name in ("comparison", "curves", "encoding"):
         with Image.open(tmp_path / "run" / f"{name}.png") as drawn:
             drawn.load()

@@ -1,4 +1,4 @@
-"""io.formats: every format's right picture, or a refusal; nothing in between."""
+"""io.formats: every format's right image, or a refusal; nothing in between."""
 
 import base64
 import contextlib
@@ -11,10 +11,24 @@ import numpy as np
 import pytest
 import skimage.color
 import skimage.data
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from image_files import (
+    DISPLAY_P3,
+    LOSSY,
+    SRGB,
+    chunk,
+    encode,
+    fixed,
+    matrix_profile,
+    on_white,
+    png,
+    profile,
+    srgb_decode,
+    srgb_encode,
+    tiff,
+)
+from PIL import Image, ImageCms, ImageFile
 from png_reference import CHANNELS, decode_png, read_png
 
 from jax_inr.errors import ImageError
@@ -28,72 +42,13 @@ RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (7, 11, 3), np.uint8)
 DEEP = RNG.integers(0, 65536, (7, 11, 4), np.uint16)
 CAT = skimage.data.chelsea()[60:180:2, 100:280:2]  # (60, 90, 3)
-LOSSY = ("JPEG", "AVIF")
 FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *LOSSY)
 FRAMES = "has several frames: only the first is used"
 WHITE = "is transparent: composited on white"
 TURNED = "turned upright, as its EXIF orientation says"
+BOXES = "turned upright, as its irot and imir boxes say"
 KEPT = "has more than 8 bits per channel: all are kept"
 CUT = "has more than 8 bits per channel: read with 8"
-
-
-@pytest.fixture
-def load(tmp_path):
-    """The Picture of some bytes."""
-
-    def call(data: bytes):
-        (tmp_path / "picture").write_bytes(data)
-        return load_image(tmp_path / "picture")
-
-    return call
-
-
-@pytest.fixture
-def refused(load):
-    """The message that refuses some bytes."""
-
-    def call(data: bytes) -> str:
-        with pytest.raises(ImageError) as caught:
-            load(data)
-        message = str(caught.value)
-        assert message.isprintable()
-        assert caught.value.hint
-        return message
-
-    return call
-
-
-def encode(picture: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    if kind == "WEBP":
-        options = {"lossless": True, "exact": True, **options}
-    if kind in LOSSY:
-        options = {"quality": 100, "subsampling": "4:4:4", **options}
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def tiff(array: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, array, **options)
-    return buffer.getvalue()
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(body)) + name + body + zlib.crc32(name + body).to_bytes(4)
-    )
-
-
-def png(array: np.ndarray, colour_type: int, depth: int, *extra: bytes) -> bytes:
-    """A PNG of packed or big-endian rows, written by hand; extra: chunks."""
-    height, width = array.shape[:2]
-    rows = b"".join(b"\0" + row.tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(extra)
-    return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def blocks() -> np.ndarray:
@@ -119,7 +74,7 @@ SIDES = {
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "deflate", "AVIF"])
-def test_all_orientations_give_the_upright_picture(load, kind):
+def test_all_orientations_give_the_upright_image(load, kind):
     upright = blocks()
     for orientation, (row, column) in SIDES.items():
         stored = upright if row in ("top", "bottom") else upright.swapaxes(0, 1)
@@ -129,59 +84,56 @@ def test_all_orientations_give_the_upright_picture(load, kind):
         exif[274] = orientation
         options = {"compression": "tiff_deflate"} if kind == "deflate" else {}
         format_ = "TIFF" if kind == "deflate" else kind
-        picture = load(
+        found = load(
             encode(np.ascontiguousarray(stored), format_, exif=exif, **options)
         )
         atol = 4 if kind in LOSSY else 0
-        np.testing.assert_allclose(picture.image * 255, upright, atol=atol + 1e-4)
-        assert picture.image.flags["C_CONTIGUOUS"]
-        assert picture.notices == ((TURNED,) if orientation > 1 else ())
+        np.testing.assert_allclose(found.image * 255, upright, atol=atol + 1e-4)
+        assert found.image.flags["C_CONTIGUOUS"]
+        notice = BOXES if kind == "AVIF" else TURNED
+        assert found.notices == ((notice,) if orientation > 1 else ())
 
 
-def test_deep_pictures_are_turned_once(load):
+def test_deep_images_are_turned_once(load):
     for kind in ("PNG", "TIFF"):
         exif = Image.Exif()
         exif[274] = 6
-        picture = load(encode(DEEP[..., 0], kind, exif=exif))
+        found = load(encode(DEEP[..., 0], kind, exif=exif))
         expected = np.rot90(DEEP[..., 0], -1)
-        np.testing.assert_array_equal(picture.image[..., 0] * 65535, expected)
+        np.testing.assert_array_equal(found.image[..., 0] * 65535, expected)
 
 
 @pytest.mark.parametrize("value", [0, 9, 99])
 def test_a_wrong_orientation_is_ignored(load, value):
     exif = Image.Exif()
     exif[274] = value
-    picture = load(encode(COLOUR, "PNG", exif=exif))
-    np.testing.assert_array_equal(picture.image * 255, COLOUR)
+    found = load(encode(COLOUR, "PNG", exif=exif))
+    np.testing.assert_array_equal(found.image * 255, COLOUR)
 
 
-def test_garbage_exif_does_not_hide_the_picture(load):
+def test_garbage_exif_does_not_hide_the_image(load):
     for garbage in (
         b"garbage",
         b"Exif\0\0II*\0\xff\xff\xff\xff",
         b"II*\0\x08\0\0\0\x09",
     ):
         for kind in ("JPEG", "PNG", "WEBP"):
-            picture = load(encode(blocks(), kind, exif=garbage))
-            np.testing.assert_allclose(picture.image * 255, blocks(), atol=4)
+            found = load(encode(blocks(), kind, exif=garbage))
+            np.testing.assert_allclose(found.image * 255, blocks(), atol=4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF", "MPO"])
 def test_the_first_frame_is_used_and_said(load, kind):
     first, second = Image.fromarray(blocks()), Image.new("RGB", (24, 16), "red")
-    picture = load(encode(first, kind, save_all=True, append_images=[second, first]))
+    found = load(encode(first, kind, save_all=True, append_images=[second, first]))
     expected = load(encode(first, "JPEG" if kind == "MPO" else kind))
     # Pillow's MPO halves the colours' resolution.
-    assert np.abs(picture.image - expected.image).mean() < 0.04
-    assert picture.notices == (FRAMES,)
+    assert np.abs(found.image - expected.image).mean() < 0.04
+    assert found.notices == (FRAMES,)
     assert expected.notices == ()
 
 
 # -- alpha
-
-
-def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return colour * alpha + 1 - alpha
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "PNG LA", "TIFF LA"])
@@ -190,13 +142,13 @@ def test_hidden_colours_never_show(load, kind):
     colour = blocks()[..., : len(mode) - 1]
     alpha = np.zeros((16, 24, 1), np.uint8)
     alpha[:, 8:16], alpha[:, 16:] = 102, 255
-    picture = load(encode(Image.fromarray(np.dstack([colour, alpha]), mode), kind))
+    found = load(encode(Image.fromarray(np.dstack([colour, alpha]), mode), kind))
     expected = on_white(colour / 255, alpha / 255)
     np.testing.assert_allclose(
-        picture.image, expected, atol=0.02 if kind in LOSSY else 1e-6
+        found.image, expected, atol=0.02 if kind in LOSSY else 1e-6
     )
-    assert (picture.image[:, :8] == 1).all()
-    assert picture.notices == (WHITE,)
+    assert (found.image[:, :8] == 1).all()
+    assert found.notices == (WHITE,)
 
 
 def test_transparent_palettes_hide_their_colours(load):
@@ -215,9 +167,9 @@ def test_transparent_palettes_hide_their_colours(load):
 
 def test_an_opaque_alpha_changes_and_says_nothing(load):
     opaque = np.dstack([COLOUR, np.full((7, 11), 255, np.uint8)])
-    picture = load(encode(opaque, "PNG"))
-    np.testing.assert_array_equal(picture.image, COLOUR.astype(np.float32) / 255)
-    assert picture.notices == ()
+    found = load(encode(opaque, "PNG"))
+    np.testing.assert_array_equal(found.image, COLOUR.astype(np.float32) / 255)
+    assert found.notices == ()
 
 
 def test_premultiplied_alpha_is_composited_once(load):
@@ -226,10 +178,10 @@ def test_premultiplied_alpha_is_composited_once(load):
     stored = np.rint(np.dstack([colour * alpha, alpha]) * 255).astype(np.uint8)
     data = tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
     np.testing.assert_allclose(load(data).image, on_white(colour, alpha), atol=0.01)
-    deep = stored.astype(np.uint16) * 257
-    picture = load(tiff(deep, photometric="rgb", extrasamples=["assocalpha"]))
-    np.testing.assert_allclose(picture.image, on_white(colour, alpha), atol=0.01)
-    assert CUT in picture.notices
+    deep = np.rint(np.dstack([colour * alpha, alpha]) * 65535).astype(np.uint16)
+    found = load(tiff(deep, photometric="rgb", extrasamples=["assocalpha"]))
+    np.testing.assert_allclose(found.image, on_white(colour, alpha), atol=1e-4)
+    assert KEPT in found.notices
 
 
 def test_the_transparent_colour_of_each_png_type(load):
@@ -255,9 +207,9 @@ def test_the_transparent_colour_of_each_png_type(load):
         data = png(array, colour_type, depth, chunk(b"tRNS", key))
         if depth < 8:
             data = data.replace(data[8:33], widened(data, array.shape[1] * 8 // depth))
-        picture = load(data)
-        np.testing.assert_allclose(picture.image, decode_png(data), atol=1e-6)
-        assert WHITE in picture.notices
+        found = load(data)
+        np.testing.assert_allclose(found.image, decode_png(data), atol=1e-6)
+        assert WHITE in found.notices
 
 
 def widened(data: bytes, width: int) -> bytes:
@@ -280,10 +232,10 @@ def test_a_16_bit_grey_ramp_keeps_its_levels(load):
         tiff(65535 - ramp, photometric="miniswhite"),
         header + ramp.astype(">u2").tobytes(),
     ):
-        picture = load(data)
-        assert picture.image.shape == (64, 64, 1)
-        np.testing.assert_allclose(picture.image[..., 0] * 65535, ramp, atol=0.01)
-        assert picture.notices == (KEPT,)
+        found = load(data)
+        assert found.image.shape == (64, 64, 1)
+        np.testing.assert_allclose(found.image[..., 0] * 65535, ramp, atol=0.01)
+        assert found.notices == (KEPT,)
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -292,32 +244,21 @@ def test_16_bit_colour_keeps_its_levels(load, order, compression):
     for channels in (3, 4):
         kind = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
         options = {"byteorder": order, "compression": compression, **kind}
-        picture = load(tiff(DEEP[..., :channels], photometric="rgb", **options))
+        found = load(tiff(DEEP[..., :channels], photometric="rgb", **options))
         alpha = DEEP[..., 3:] / 65535 if channels == 4 else np.ones((7, 11, 1))
         expected = on_white(DEEP[..., :3] / 65535, alpha)
-        np.testing.assert_allclose(picture.image, expected, atol=1e-6)
-        assert KEPT in picture.notices
+        np.testing.assert_allclose(found.image, expected, atol=1e-6)
+        assert KEPT in found.notices
 
 
 def test_16_bit_png_of_each_type(load):
     for colour_type in (0, 2, 4, 6):
         channels = CHANNELS[colour_type]
         data = png(DEEP[..., :channels].astype(">u2"), colour_type, 16)
-        picture = load(data)
-        np.testing.assert_allclose(picture.image, decode_png(data), atol=1e-6)
-        assert picture.image.shape[2] == (1 if channels < 3 else 3)
-        assert KEPT in picture.notices
-
-
-def test_separate_planes_are_never_read_as_noise(load, refused):
-    options = {"photometric": "rgb", "planarconfig": "separate"}
-    planes = np.moveaxis(DEEP[..., :3], -1, 0)
-    assert "planes" in refused(tiff(planes, **options))
-    picture = load(tiff(planes, compression="zlib", **options))
-    np.testing.assert_allclose(picture.image, DEEP[..., :3] / 65535, atol=1 / 255)
-    assert picture.notices == (CUT,)
-    shallow = load(tiff(np.moveaxis(COLOUR, -1, 0), **options))
-    np.testing.assert_array_equal(shallow.image, COLOUR.astype(np.float32) / 255)
+        found = load(data)
+        np.testing.assert_allclose(found.image, decode_png(data), atol=1e-6)
+        assert found.image.shape[2] == (1 if channels < 3 else 3)
+        assert KEPT in found.notices
 
 
 def test_netpbm_of_any_white(load, refused):
@@ -328,13 +269,13 @@ def test_netpbm_of_any_white(load, refused):
             plain = " ".join(map(str, levels.ravel())).encode()
             for number, rest in ((magic, body), (magic - 3, plain)):
                 head = b"P%d # a comment\n6 5\n%d\n" % (number, white)
-                picture = load(head + rest)
-                cut = CUT in picture.notices
+                found = load(head + rest)
+                cut = CUT in found.notices
                 atol = 0.5 / 65535 if white > 255 and not cut else 0.5 / 255
                 np.testing.assert_allclose(
-                    picture.image, levels / white, atol=atol + 1e-6
+                    found.image, levels / white, atol=atol + 1e-6
                 )
-                assert (white > 255) == (cut or KEPT in picture.notices)
+                assert (white > 255) == (cut or KEPT in found.notices)
             assert "truncated" in refused(b"P%d 6 5 %d\n" % (magic, white) + body[:-1])
     too_white = b"P5 1 2 1000\n" + struct.pack(">HH", 60_000, 500)
     np.testing.assert_array_equal(load(too_white).image[..., 0], [[1], [0.5]])
@@ -350,8 +291,8 @@ def test_12_bit_tiff_is_not_dark(load):
     data = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
     for tag, value in tags:
         data += struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
-    picture = load(data + bytes(4) + body)
-    np.testing.assert_allclose(picture.image[..., 0], levels / 4095, atol=1e-6)
+    found = load(data + bytes(4) + body)
+    np.testing.assert_allclose(found.image[..., 0], levels / 4095, atol=1e-6)
 
 
 def test_floats_are_used_as_they_are_or_refused(load, refused):
@@ -371,7 +312,7 @@ def test_integers_without_a_white_are_refused(refused):
 
 
 def test_a_deep_avif_says_that_it_was_cut(load):
-    """An 8x8 picture of 10 bits: 0, 16, 32, ... row by row."""
+    """An 8x8 image of 10 bits: 0, 16, 32, ... row by row."""
     data = base64.b64decode(
         "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAA"
         "cGljdAAAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAA"
@@ -380,89 +321,33 @@ def test_a_deep_avif_says_that_it_was_cut(load):
         "AgAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAMW1kYXQSAAoIOAi/bwICBpAyGxICQ0qAAPIAAACQ"
         "PIBAyBvhs93oj+gtXZLP/Q=="
     )
-    picture = load(data)
-    assert picture.notices == (CUT,)
+    found = load(data)
+    assert found.notices == (CUT,)
     ramp = np.arange(64).reshape(8, 8) * 16 / 1023
-    np.testing.assert_allclose(picture.image.mean(-1), ramp, atol=0.05)
+    np.testing.assert_allclose(found.image.mean(-1), ramp, atol=0.05)
 
 
 # -- colour
-
-
-def srgb_encode(linear: np.ndarray) -> np.ndarray:
-    linear = np.clip(linear, 0, 1)
-    low = linear * 12.92
-    return np.where(linear <= 0.0031308, low, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(encoded: np.ndarray) -> np.ndarray:
-    high = ((encoded + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, high)
-
-
-# Columns: the primaries in XYZ, adapted to D50, as their ICC profiles hold them.
-DISPLAY_P3 = np.array(
-    [[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]]
-)
-SRGB = np.array(
-    [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]
-)
-
-
-def fixed(*numbers: float) -> bytes:
-    return b"".join(
-        round(number * 65536).to_bytes(4, signed=True) for number in numbers
-    )
-
-
-def profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr") -> bytes:
-    """An ICC version 2 profile; ICC.1:2001-04, sections 6.1 to 6.5."""
-    connection = b"Lab " if b"A2B0" in tags else b"XYZ "
-    d50 = fixed(0.9642, 1.0, 0.8249)
-    tags = {b"wtpt": b"XYZ \0\0\0\0" + d50, **tags}
-    table, body = struct.pack(">I", len(tags)), b""
-    for name, tag in tags.items():
-        offset = 132 + 12 * len(tags) + len(body)
-        table += name + struct.pack(">II", offset, len(tag))
-        body += tag + bytes(-len(tag) % 4)
-    head = bytes(4) + bytes(4) + b"\2\x10\0\0" + kind + space + connection
-    head += bytes(12) + b"acsp" + bytes(28) + d50
-    whole = head.ljust(128, b"\0") + table + body
-    return struct.pack(">I", len(whole)) + whole[4:]
-
-
-def curve(values: np.ndarray) -> bytes:
-    table = np.rint(values * 65535).astype(">u2")
-    return b"curv" + bytes(4) + struct.pack(">I", len(table)) + table.tobytes()
-
-
-def matrix_profile(primaries: np.ndarray) -> bytes:
-    tone = curve(srgb_decode(np.linspace(0, 1, 1024)))
-    tags = {}
-    for letter, column in zip(b"rgb", primaries.T, strict=True):
-        tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
-        tags[bytes([letter]) + b"TRC"] = tone
-    return profile(b"RGB ", tags)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "JPEG"])
 def test_display_p3_becomes_srgb(load, kind):
     hues = [[200, 60, 60], [60, 200, 60], [60, 60, 200], [230, 200, 40], [9, 99, 9]]
     colours = np.array(hues, np.uint8)[None].repeat(8, 0).repeat(8, 1)
-    picture = load(encode(colours, kind, icc_profile=matrix_profile(DISPLAY_P3)))
+    found = load(encode(colours, kind, icc_profile=matrix_profile(DISPLAY_P3)))
     linear = srgb_decode(colours / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
     assert np.abs(srgb_encode(linear) - colours / 255).max() > 0.1
     atol = 0.03 if kind in LOSSY else 0.006
-    np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=atol)
-    assert picture.notices == ("converted from its colour profile to sRGB",)
+    np.testing.assert_allclose(found.image, srgb_encode(linear), atol=atol)
+    assert found.notices == ("converted from its colour profile to sRGB",)
 
 
 def test_srgb_under_any_name_changes_nothing(load):
     named = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for embedded in (named, matrix_profile(SRGB)):
-        picture = load(encode(CAT, "PNG", icc_profile=embedded))
-        np.testing.assert_array_equal(picture.image, CAT.astype(np.float32) / 255)
-        assert picture.notices == ()
+        found = load(encode(CAT, "PNG", icc_profile=embedded))
+        np.testing.assert_array_equal(found.image, CAT.astype(np.float32) / 255)
+        assert found.notices == ()
         grey = load(encode(CAT[..., 0], "PNG", icc_profile=embedded))
         np.testing.assert_array_equal(grey.image * 255, CAT[..., :1])
         assert grey.notices == ()
@@ -471,42 +356,40 @@ def test_srgb_under_any_name_changes_nothing(load):
 def test_a_grey_profile_keeps_one_channel(load):
     gamma = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    picture = load(encode(ramp, "PNG", icc_profile=gamma))
-    assert picture.image.shape == (16, 16, 1)
+    found = load(encode(ramp, "PNG", icc_profile=gamma))
+    assert found.image.shape == (16, 16, 1)
     expected = srgb_encode((ramp / 255) ** (0x233 / 256))
-    np.testing.assert_allclose(picture.image[..., 0], expected, atol=0.004)
+    np.testing.assert_allclose(found.image[..., 0], expected, atol=0.004)
     assert np.abs(expected - ramp / 255).max() > 0.03
     deep = load(encode(DEEP[..., 0], "PNG", icc_profile=gamma))
-    np.testing.assert_array_equal(deep.image[..., 0] * 65535, DEEP[..., 0])
-    assert "has a colour profile: not applied to deep grey" in deep.notices
+    expected = srgb_encode((DEEP[..., 0] / 65535) ** (0x233 / 256))
+    np.testing.assert_allclose(deep.image[..., 0], expected, atol=1e-4)
 
 
-def test_deep_colour_with_a_profile(load):
-    """Colours come before depth: ImageCms converts 8 bits only."""
+@pytest.mark.parametrize("primaries", [SRGB, DISPLAY_P3])
+def test_deep_colour_with_a_profile_keeps_its_depth(load, primaries):
     deep = CAT.astype(np.uint16) * 257 + 100
-    for primaries, notice in ((SRGB, KEPT), (DISPLAY_P3, CUT)):
-        embedded = matrix_profile(primaries)
-        packed = chunk(b"iCCP", b"x\0\0" + zlib.compress(embedded))
-        picture = load(png(deep.astype(">u2"), 2, 16, packed))
-        assert notice in picture.notices
-        linear = srgb_decode(deep / 65535) @ (np.linalg.inv(SRGB) @ primaries).T
-        np.testing.assert_allclose(picture.image, srgb_encode(linear), atol=0.015)
+    packed = chunk(b"iCCP", b"x\0\0" + zlib.compress(matrix_profile(primaries)))
+    found = load(png(deep.astype(">u2"), 2, 16, packed))
+    assert KEPT in found.notices
+    linear = srgb_decode(deep / 65535) @ (np.linalg.inv(SRGB) @ primaries).T
+    np.testing.assert_allclose(found.image, srgb_encode(linear), atol=0.002)
 
 
 def test_alpha_outlives_a_profile(load):
     colour = np.dstack([blocks(), np.full((16, 24), 102, np.uint8)])
-    picture = load(encode(colour, "PNG", icc_profile=matrix_profile(DISPLAY_P3)))
+    found = load(encode(colour, "PNG", icc_profile=matrix_profile(DISPLAY_P3)))
     linear = srgb_decode(blocks() / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
     expected = on_white(srgb_encode(linear), np.array(0.4))
-    np.testing.assert_allclose(picture.image, expected, atol=0.012)
+    np.testing.assert_allclose(found.image, expected, atol=0.012)
 
 
 @pytest.mark.parametrize("broken", [b"x", b"no profile" * 50, None])
 def test_a_broken_profile_is_ignored_and_said(load, broken):
     wrong = profile(b"GRAY", {b"kTRC": b"curv" + bytes(4) + b"\0\0\0\1\2\x33"})
-    picture = load(encode(COLOUR, "PNG", icc_profile=broken or wrong))
-    np.testing.assert_array_equal(picture.image * 255, COLOUR)
-    assert picture.notices == ("has a broken colour profile: ignored",)
+    found = load(encode(COLOUR, "PNG", icc_profile=broken or wrong))
+    np.testing.assert_array_equal(found.image * 255, COLOUR)
+    assert found.notices == ("has a broken colour profile: ignored",)
 
 
 def test_cmyk(load):
@@ -514,9 +397,9 @@ def test_cmyk(load):
     cmyk = Image.frombytes("CMYK", (24, 16), ink.tobytes())
     naive = (1 - ink[..., :3] / 255) * (1 - 50 / 255)
     for kind in ("JPEG", "TIFF"):
-        picture = load(encode(cmyk, kind))
-        np.testing.assert_allclose(picture.image, naive, atol=0.03)
-        assert picture.notices == (
+        found = load(encode(cmyk, kind))
+        np.testing.assert_allclose(found.image, naive, atol=0.03)
+        assert found.notices == (
             "CMYK without a colour profile: colours are approximate",
         )
     # A printer that knows cyan only, and prints it grey: L falls from 100 to 0.
@@ -527,12 +410,12 @@ def test_cmyk(load):
     table = b"mft1" + bytes(4) + b"\4\3\2\0" + unit
     table += np.tile(steps, 4).tobytes() + grid.tobytes() + np.tile(steps, 3).tobytes()
     printer = profile(b"CMYK", {b"A2B0": table}, b"prtr")
-    picture = load(encode(cmyk, "TIFF", icc_profile=printer))
+    found = load(encode(cmyk, "TIFF", icc_profile=printer))
     lightness = 100 * (1 - ink[..., :1] / 255.0)
     lab = np.dstack([lightness, np.zeros((16, 24, 2))])
     expected = skimage.color.lab2rgb(lab, illuminant="D65")  # grey: any white will do
-    np.testing.assert_allclose(picture.image, expected, atol=0.02)
-    assert picture.notices == ("converted from its colour profile to sRGB",)
+    np.testing.assert_allclose(found.image, expected, atol=0.02)
+    assert found.notices == ("converted from its colour profile to sRGB",)
 
 
 def test_lab(load):
@@ -540,16 +423,16 @@ def test_lab(load):
     xyz = srgb_decode(srgb) @ SRGB.T
     lab = skimage.color.xyz2lab(xyz, illuminant="D50")
     stored = np.rint(lab * [2.55, 1, 1]).astype(np.int16).astype(np.uint8)
-    picture = load(tiff(stored, photometric="cielab"))
-    np.testing.assert_allclose(picture.image, srgb, atol=0.02)
-    assert picture.notices == ("converted from Lab to sRGB",)
+    found = load(tiff(stored, photometric="cielab"))
+    np.testing.assert_allclose(found.image, srgb, atol=0.02)
+    assert found.notices == ("converted from Lab to sRGB",)
 
 
 def test_simple_modes_have_the_right_channels(load):
     bits = RNG.integers(0, 2, (7, 11)).astype(bool)
     for kind in ("PNG", "TIFF", "BMP", "PPM"):
-        picture = load(encode(Image.fromarray(bits), kind))
-        np.testing.assert_array_equal(picture.image[..., 0], bits)
+        found = load(encode(Image.fromarray(bits), kind))
+        np.testing.assert_array_equal(found.image[..., 0], bits)
         grey = load(encode(COLOUR[..., 0], kind))
         np.testing.assert_array_equal(grey.image * 255, COLOUR[..., :1])
     for grey in (COLOUR[..., 0], np.tile(np.arange(4, dtype=np.uint8) * 85, (2, 2))):
@@ -557,26 +440,21 @@ def test_simple_modes_have_the_right_channels(load):
         np.testing.assert_array_equal(negative.image[..., 0] * 255, grey)
     for kind in ("PNG", "TIFF", "BMP", "GIF"):
         palette = Image.fromarray(COLOUR).quantize(64)
-        picture = load(encode(palette, kind))
+        found = load(encode(palette, kind))
         expected = np.asarray(palette.convert("RGB"))
-        np.testing.assert_array_equal(picture.image * 255, expected)
-        assert picture.notices == ()
+        np.testing.assert_array_equal(found.image * 255, expected)
+        assert found.notices == ()
     ycbcr = Image.fromarray(blocks()).convert("YCbCr")
     np.testing.assert_allclose(
         load(encode(ycbcr, "TIFF")).image * 255, blocks(), atol=3
     )
 
 
-def test_gamma_is_ignored_as_browsers_do(load):
-    data = png(COLOUR, 2, 8, chunk(b"gAMA", struct.pack(">I", 20_000)))
-    np.testing.assert_array_equal(load(data).image * 255, COLOUR)
-
-
 # -- damage
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_cut_file_is_refused_or_its_picture_is_whole(load, refused, kind, capfd):
+def test_a_cut_file_is_refused_or_its_image_is_whole(load, refused, kind, capfd):
     data = encode(blocks(), kind)
     whole = load(data).image
     lengths = {
@@ -585,7 +463,7 @@ def test_a_cut_file_is_refused_or_its_picture_is_whole(load, refused, kind, capf
     }
     for length in sorted(lengths):
         try:
-            picture = load(data[:length])
+            found = load(data[:length])
         except ImageError:
             message = refused(data[:length])
             assert "truncated" in message or length < 12, message
@@ -593,7 +471,7 @@ def test_a_cut_file_is_refused_or_its_picture_is_whole(load, refused, kind, capf
             # The last byte of a BMP is padding.
             assert kind == "BMP"
             assert length == len(data) - 1
-            np.testing.assert_array_equal(picture.image, whole)
+            np.testing.assert_array_equal(found.image, whole)
     assert capfd.readouterr() == ("", "")
 
 
@@ -622,8 +500,8 @@ def test_flipped_bits_never_crash_and_never_pass_in_png(load, kind, capfd):
 def test_a_damaged_tiff_prints_nothing(load, compression, capfd):
     """libtiff prints its errors, and Pillow goes on after some of them."""
     mode = "1" if compression == "group4" else "RGB"
-    picture = Image.fromarray(blocks()).convert(mode)
-    data = bytearray(encode(picture, "TIFF", compression=compression))
+    found = Image.fromarray(blocks()).convert(mode)
+    data = bytearray(encode(found, "TIFF", compression=compression))
     refusals = []
     for position in range(len(data)):
         data[position] ^= 0x55
@@ -643,8 +521,8 @@ def test_other_readers_of_tiff_hear_of_its_errors(load, capfd):
     data = bytearray(encode(noise, "TIFF", compression="group4"))
     load(bytes(data))
     data[len(data) // 2] ^= 0x55
-    with contextlib.suppress(OSError), Image.open(io.BytesIO(data)) as picture:
-        picture.load()
+    with contextlib.suppress(OSError), Image.open(io.BytesIO(data)) as found:
+        found.load()
     assert "ode word" in capfd.readouterr().err
 
 
@@ -676,11 +554,25 @@ def test_only_image_errors_escape(tmp_path_factory, start, rest):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.7\n", b"text"],
+    ("data", "words"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript file"),
+        (b"%PDF-1.7\n", "a PDF file"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+        (b"\xff\x0a\x10", "a JPEG XL file"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
+        (b"\x76\x2f\x31\x01" + bytes(9), "an OpenEXR file"),
+        (b"#?RADIANCE\n", "a Radiance HDR file"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "an SVG drawing"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a raw photo of a camera (CR3)"),
+        (b"\0\0\0\x18ftypisom\0\0\0\1isommp42", "a film"),
+        (b"text", "not in an image format"),
+    ],
 )
-def test_other_formats_are_not_even_tried(refused, data):
-    assert "not in a picture format" in refused(data)
+def test_other_formats_are_named_and_not_even_tried(refused, data, words):
+    message = refused(data)
+    assert words in message
+    assert "damaged" not in message
 
 
 def test_much_text_in_a_png_takes_bounded_work(load):
@@ -704,15 +596,13 @@ def test_pngsuite_against_the_reference_decoder():
             with pytest.raises(ImageError):
                 load_image(path)
             continue
-        picture = load_image(path)
+        found = load_image(path)
         expected = decode_png(path.read_bytes())
-        np.testing.assert_allclose(
-            picture.image, expected, atol=1e-6, err_msg=path.name
-        )
+        np.testing.assert_allclose(found.image, expected, atol=2e-6, err_msg=path.name)
         deep = path.stem.endswith("16")
-        assert (KEPT in picture.notices) == deep, path.name
+        assert (KEPT in found.notices) == deep, path.name
         transparent = read_png(path.read_bytes())[1].min() < 1
-        assert (WHITE in picture.notices) == transparent, path.name
+        assert (WHITE in found.notices) == transparent, path.name
 
 
 @needs_edge
@@ -720,10 +610,10 @@ def test_one_photograph_in_eight_orientations():
     folder = EDGE / "exif"
     upright = load_image(folder / "Landscape_1.jpg").image
     for number in range(2, 9):
-        picture = load_image(folder / f"Landscape_{number}.jpg")
-        assert picture.image.shape == upright.shape
-        assert np.abs(picture.image - upright).mean() < 0.02
-        assert picture.notices == (TURNED,)
+        found = load_image(folder / f"Landscape_{number}.jpg")
+        assert found.image.shape == upright.shape
+        assert np.abs(found.image - upright).mean() < 0.02
+        assert found.notices == (TURNED,)
 
 
 # What each file of Pillow's is: channels, and what there is to say or why not.
@@ -732,10 +622,10 @@ PILLOW = {
     "16bit.cropped.tif": (1, KEPT),
     "1_trns.png": (1, WHITE),
     "7x13.png": (3, ""),
-    "LICENSE": (0, "not in a picture format"),
+    "LICENSE": (0, "not in an image format"),
     "anim_frame1.webp": (3, ""),
     "background_outside_palette.gif": (3, FRAMES),
-    "broken.png": (0, "damaged"),
+    "broken.png": (0, "more than 50000000 pixels"),
     "broken_data_stream.png": (0, "wrong checksum in chunk IDAT"),
     "broken_exif_dpi.jpg": (3, ""),
     "bw_gradient.png": (1, ""),
@@ -758,10 +648,10 @@ def test_pillow_s_odd_files():
     for name, (channels, words) in PILLOW.items():
         path = EDGE / "pillow" / name
         if channels:
-            picture = load_image(path)
-            assert picture.image.shape[2] == channels, name
-            assert words in "".join(picture.notices), name
-            assert bool(picture.notices) == bool(words), name
+            found = load_image(path)
+            assert found.image.shape[2] == channels, name
+            assert words in "".join(found.notices), name
+            assert bool(found.notices) == bool(words), name
         else:
             with pytest.raises(ImageError, match=words):
                 load_image(path)
@@ -771,3 +661,48 @@ def test_pillow_s_odd_files():
     )
     assert np.abs(avif - icc).mean() < 0.02
     assert np.abs(lab - icc).mean() < 0.02
+
+
+# -- what a host program or a file's writer may have done
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
+def test_a_host_that_shows_truncated_images_changes_nothing(refused, monkeypatch, kind):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = encode(CAT, kind)
+    refused(data[: len(data) // 2])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_palette_indices_without_a_colour_are_refused(refused):
+    indices = np.full((4, 4), 3, np.uint8)
+    palette = chunk(b"PLTE", bytes(9))
+    assert "palette index 3 of 3 colours" in refused(png(indices, 3, 8, palette))
+
+
+def test_bytes_behind_the_end_of_a_gif_are_no_damage(load):
+    data = encode(blocks(), "GIF")
+    np.testing.assert_array_equal(load(data + b"more").image, load(data).image)
+
+
+def test_long_texts_and_bad_checksums_beside_the_image_are_no_damage(load):
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2_000_000)))
+    wrong = chunk(b"tIME", bytes(7))[:-1] + b"x"
+    exif = b"\nexif\n      14\n" + b"II*\0\x08\0\0\0\0\0\0\0\0\0".hex().encode()
+    raw = chunk(b"tEXt", b"Raw profile type exif\0" + exif)
+    found = load(png(COLOUR, 2, 8, text, wrong, raw))
+    np.testing.assert_array_equal(found.image * 255, COLOUR)
+    assert found.notices == ()
+
+
+def test_the_exif_text_that_came_before_the_chunk_turns_the_image(load):
+    exif = Image.Exif()
+    exif[274] = 3
+    told = exif.tobytes().hex().encode()
+    for name, packed in ((b"tEXt", bytes), (b"zTXt", zlib.compress)):
+        body = packed(b"\nexif\n%8d\n%s\n" % (len(told) // 2, told))
+        kind = b"" if name == b"tEXt" else b"\0"
+        text = chunk(name, b"Raw profile type exif\0" + kind + body)
+        found = load(png(COLOUR, 2, 8, text))
+        np.testing.assert_array_equal(found.image * 255, COLOUR[::-1, ::-1])
+        assert found.notices == (TURNED,)

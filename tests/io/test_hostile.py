@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jax_inr import preset
+from jax_inr import fit_many, preset
 from jax_inr.cli.main import main
 from jax_inr.cli.options import read_config
-from jax_inr.cli.sweep import Run, open_run
 from jax_inr.errors import CheckpointError, ConfigError, OutputError
 from jax_inr.io.images import Picture
 from jax_inr.io.lock import LOCK_NAME
@@ -46,7 +45,7 @@ def bystander(tmp_path):
     outside = tmp_path / "outside"
     with RunFolder.create(outside) as run:
         run.write_json("config.json", preset("default").to_dict())
-        run.save_picture(PICTURE)
+        run.save_picture(PICTURE, {})
         run.save_checkpoint(1, STATE, {})
         run.save_frame(1, b"frame")
     (outside / "precious").write_bytes(b"12")
@@ -62,7 +61,7 @@ def hostile(tmp_path):
     """A run's folder, before a link is put into it."""
     with RunFolder.create(tmp_path / "hostile") as run:
         run.write_json("config.json", preset("default").to_dict())
-        run.save_picture(PICTURE)
+        run.save_picture(PICTURE, {})
         run.save_checkpoint(1, STATE, {})
         run.append_metrics({"step": 1})
         run.save_frame(1, b"frame")
@@ -127,7 +126,7 @@ WRITERS = {
     "metrics.jsonl": lambda run: run.append_metrics({"step": 2}),
     "field.safetensors": lambda run: run.save_field(STATE, {}),
     "checkpoints": lambda run: run.save_checkpoint(2, STATE, {}),
-    "checkpoints/picture.safetensors": lambda run: run.save_picture(PICTURE),
+    "checkpoints/picture.safetensors": lambda run: run.save_picture(PICTURE, {}),
     CHECKPOINT: lambda run: run.save_checkpoint(1, STATE, {}),
     "frames": lambda run: run.save_frame(1, b"frame"),
     "frames/step_000000001.png": lambda run: run.save_frame(1, b"frame"),
@@ -146,6 +145,13 @@ def test_link_that_comes_while_the_run_goes_on_is_not_written_through(
             assert " is a link" in str(error)
         else:  # a file that takes the link's place
             assert not (hostile / name).is_symlink()
+
+
+def test_frames_are_not_listed_through_a_link(hostile, bystander):
+    with RunFolder.reopen(hostile) as run:
+        put_link(hostile, "frames", bystander)
+        with pytest.raises(OutputError, match="frames is a link"):
+            run.list_frames()
 
 
 @pytest.mark.parametrize("name", [LOCK_NAME, "config.json", "checkpoints"])
@@ -172,11 +178,16 @@ def test_runs_of_many_are_no_links_to_other_folders(tmp_path, bystander, name):
     (out / name).parent.mkdir(parents=True)
     (out / name).symlink_to(bystander)
     for overwrite in (False, True):
-        for run in (name, "cat/sigma=3"):
-            if (out / "cat").is_symlink() or run == name:
-                with pytest.raises(OutputError, match="is a link"):
-                    one = Run(run, PICTURE, preset("default"))
-                    open_run(out / run, one, overwrite)
+        fits = fit_many(
+            [PICTURE],
+            preset("default").replace(steps=1, batch_size=None),
+            names=["cat/sigma=3"],
+            out=out,
+            overwrite=overwrite,
+        )
+        error = fits.failures["cat/sigma=3"]
+        assert isinstance(error, OutputError)
+        assert str(error).startswith(f"{out / name} is a link")
 
 
 # Sizes and numbers.
@@ -226,7 +237,8 @@ def test_run_without_a_checkpoint_is_told_from_one_with_bad_ones(hostile):
             run.load_checkpoint()
         (hostile / CHECKPOINT).unlink()
         assert run.load_checkpoint() is None
-        assert run.load_picture().path == "cat.png"
+        image, about = run.load_picture()
+        assert image is not None and (image.path, about) == ("cat.png", {})
         assert run.read_json("config.json") == preset("default").to_dict()
 
 
@@ -255,15 +267,22 @@ def resealed(data, old, new):
 def test_names_and_notices_of_a_picture_are_shown_as_text(hostile):
     path = hostile / "checkpoints" / "picture.safetensors"
     header = {
+        "about": {},
         "path": "a\x1b[31m\n" * 10**4,
         "sha256": "\x1b" * 64,
         "notices": ["\x1b[2J" * 10**3] * 10,
     }
     save_tensors(path, "picture", {"image": PICTURE.image}, header)
-    picture = RunFolder(hostile).load_picture()
+    picture, _ = RunFolder(hostile).load_picture()
+    assert picture is not None
     for text in (picture.path, picture.sha256, *picture.notices):
         assert text.isprintable() and len(text) <= 5000
-    for fields in ({}, {**header, "notices": "x"}, {**header, "path": 1}):
+    for fields in (
+        {"about": {}},
+        {**header, "about": 1},
+        {**header, "notices": "x"},
+        {**header, "path": 1},
+    ):
         save_tensors(path, "picture", {"image": PICTURE.image}, fields)
         with pytest.raises(CheckpointError, match="wrong fields"):
             RunFolder(hostile).load_picture()

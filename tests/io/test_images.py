@@ -1,4 +1,4 @@
-"""io.images: the right picture or one clear line, from any path, in any size."""
+"""io.images: the right image or one clear line, from any path, in any size."""
 
 import hashlib
 import io
@@ -80,7 +80,7 @@ def test_to_uint8_refuses_integers_that_would_turn_black_and_white():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 3), (9, 1, 1), (7, 11, 3)])
-def test_a_saved_picture_is_read_back(tmp_path, shape):
+def test_a_saved_image_is_read_back(tmp_path, shape):
     image = RNG.random(shape, np.float32)
     path = tmp_path / "a.PNG"
     save_image(path, image)
@@ -90,7 +90,7 @@ def test_a_saved_picture_is_read_back(tmp_path, shape):
     np.testing.assert_allclose(decode_png(path.read_bytes()), levels / 255, atol=1e-7)
 
 
-def test_only_png_is_written_and_only_pictures(tmp_path):
+def test_only_png_is_written_and_only_images(tmp_path):
     with pytest.raises(OutputError, match=r"a\.gif"):
         save_image(tmp_path / "a.gif", np.zeros((2, 2, 3)))
     for shape in ((2, 2), (2, 2, 2), (2, 2, 4)):
@@ -99,17 +99,17 @@ def test_only_png_is_written_and_only_pictures(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# -- what a loaded picture is
+# -- what a loaded image is
 
 
-def test_a_picture_is_its_levels_its_path_and_its_hash(png):
-    picture = load_image(png)
-    assert picture.image.dtype == np.float32
-    assert picture.image.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(picture.image, LEVELS.astype(np.float32) / 255)
-    assert picture.path == str(png)
-    assert picture.sha256 == hashlib.sha256(png.read_bytes()).hexdigest()
-    assert picture.notices == ()
+def test_a_image_is_its_levels_its_path_and_its_hash(png):
+    found = load_image(png)
+    assert found.image.dtype == np.float32
+    assert found.image.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(found.image, LEVELS.astype(np.float32) / 255)
+    assert found.path == str(png)
+    assert found.sha256 == hashlib.sha256(png.read_bytes()).hexdigest()
+    assert found.notices == ()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3), (31, 37)])
@@ -147,14 +147,14 @@ def test_size_crops_the_centre_and_a_pair_does_not(tmp_path):
     assert whole.min() == 0
 
 
-def test_8_bit_pictures_are_resized_as_pillow_does(png):
+def test_8_bit_images_are_resized_as_pillow_does(png):
     expected = Image.fromarray(LEVELS).resize((9, 5), Image.Resampling.LANCZOS)
     found = load_image(png, size=(5, 9)).image
     np.testing.assert_array_equal(to_uint8(found), np.asarray(expected))
     np.testing.assert_array_equal(found, to_uint8(found).astype(np.float32) / 255)
 
 
-def test_16_bit_pictures_keep_their_levels_when_resized(tmp_path):
+def test_16_bit_images_keep_their_levels_when_resized(tmp_path):
     ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
     Image.fromarray(ramp).save(tmp_path / "a.png")
     small = load_image(tmp_path / "a.png", size=32).image
@@ -243,11 +243,11 @@ def test_a_file_that_grows_is_read_to_the_limit_only(png, monkeypatch):
 def test_any_name_loads_and_can_be_printed_and_stored(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(encode_png(np.ones((2, 2, 3))))
-    picture = load_image(path)
-    assert picture.path.isprintable()
-    assert json.loads(json.dumps(picture.path).encode("utf-8")) == picture.path
-    path.write_bytes(b"no picture")
-    refusal(path, "not in a picture format")
+    found = load_image(path)
+    assert found.path.isprintable()
+    assert json.loads(json.dumps(found.path).encode("utf-8")) == found.path
+    path.write_bytes(b"no found")
+    refusal(path, "not in an image format")
 
 
 def test_a_path_may_be_text_and_relative(png, monkeypatch):
@@ -275,7 +275,7 @@ def test_whatever_pillow_raises_is_one_line(png, monkeypatch, kind):
     refusal(png, "too many pixels" if large else "damaged")
 
 
-def test_a_picture_that_memory_does_not_hold_is_no_bad_picture(png, monkeypatch):
+def test_a_image_that_memory_does_not_hold_is_no_bad_image(png, monkeypatch):
     def hungry(*_):
         raise MemoryError
 
@@ -361,11 +361,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(run.stdout) < 50_000  # kilobytes
 
 
+# What a plain PNG does not need is imported late.
+LATE = ("jax", "torch", "skimage", "tifffile", "imagecodecs", "simplejpeg")
+
+
 def test_loading_needs_neither_framework(png):
     code = (
         "import sys; from jax_inr.io.images import load_image;"
         f"load_image({str(png)!r});"
-        "sys.exit(any(name in sys.modules for name in ('jax', 'torch', 'skimage')))"
+        f"sys.exit(any(name in sys.modules for name in {LATE!r}))"
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

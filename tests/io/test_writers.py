@@ -1,21 +1,28 @@
 """Files of images: what others read is what was written, whole or not at all."""
 
 import ast
+import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
+from conftest import draw
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from png_reference import decode_png
 from tiff_reference import read_tiff
 
+from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError, OutputError
+from jax_inr.field import ImageField
 from jax_inr.io import writers
 from jax_inr.io.images import to_uint8
+from jax_inr.model import make_model
+from jax_inr.tensors import flatten
 
 SHAPE = (23, 31, 3)
 
@@ -155,3 +162,36 @@ def test_a_disk_too_small_is_told_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(OutputError, match="nowhere"):
         writers.check_space(tmp_path / "nowhere" / "a.npy", 1, 1, 1)
+
+
+def test_a_disk_that_says_it_has_no_size_is_of_unknown_size(tmp_path, monkeypatch):
+    """As some mounts of object stores and of other machines do."""
+    nothing = SimpleNamespace(total=0, used=0, free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: nothing)
+    writers.check_space(tmp_path / "a.npy", 100, 100, 3)
+    monkeypatch.setattr(nothing, "total", 1)
+    with pytest.raises(OutputError, match="GiB left"):
+        writers.check_space(tmp_path / "a.npy", 100, 100, 3)
+
+
+def test_a_field_file_is_what_safetensors_describes(tmp_path):
+    """Read by the format's description alone: a length, JSON, and then the bytes."""
+    config = Config(num_frequencies=3, hidden_features=(5, 4))
+    model = make_model(config, 6, 7, 3)
+    variables = draw(model)
+    field = ImageField.make(model, variables, (6, 7, 3), config)
+    field.save(tmp_path / "a.safetensors")
+    data = (tmp_path / "a.safetensors").read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    del header["__metadata__"]
+    expected, end = flatten(variables), 0
+    assert header.keys() == expected.keys()
+    for name, about in sorted(header.items(), key=lambda x: x[1]["data_offsets"]):
+        first, last = about["data_offsets"]
+        # No byte belongs to two tensors, or to none.
+        assert first == end and about["dtype"] == "F32"
+        end = last
+        leaf = np.frombuffer(data[start + first : start + last], "<f4")
+        np.testing.assert_array_equal(leaf.reshape(about["shape"]), expected[name])
+    assert start + end == len(data)

@@ -13,6 +13,7 @@ import torch
 
 from jax_inr.config import Config
 from jax_inr.errors import DivergedError
+from jax_inr.experiments.report import Say
 from jax_inr.io.images import sample_image
 from jax_inr.lanes import Lane, Recorder, Rules, Trainer
 from jax_inr.loop import run
@@ -27,7 +28,7 @@ Numbers = dict[str, np.ndarray]
 STEPS_IN_A_TURN = 5
 
 
-def twins(
+def paired_trainers(
     config: Config, target: np.ndarray, device: str = "auto"
 ) -> tuple[Trainer, TorchTrainer]:
     """A trainer of JAX and one of torch that begin with JAX's weights and B.
@@ -125,7 +126,9 @@ def after_steps(
     trainer: Trainer | TorchTrainer, counts: Sequence[int]
 ) -> list[Numbers]:
     """`losses` (k,) and `params/...` after each of these rising numbers k of steps."""
-    lane = TorchLane(trainer, None) if isinstance(trainer, TorchTrainer) else trainer
+    lane: Any = trainer
+    if isinstance(trainer, TorchTrainer):
+        lane = TorchLane(trainer, np.empty(0))
     found, losses = [], np.empty(0, np.float32)
     for count in counts:
         more, _ = lane.advance(count - lane.steps[0], [True])
@@ -167,18 +170,18 @@ def sample_target(config: Config, size: int = 224) -> np.ndarray:
 
 
 def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, Any]:
-    """How far JAX comes from torch with a preset, and torch from itself, `nudged`.
+    """How far JAX comes from torch with a preset, and torch from itself, `perturbed`.
 
     Both are lists of deviations: before any step, then after these numbers of steps.
     """
     config = preset(name)
     target = sample_target(config, size)
-    jax_trainer, torch_trainer = twins(config, target)
+    jax_trainer, torch_trainer = paired_trainers(config, target)
     start = jax_trainer.parameters(0)
     theirs = [torch_numbers(config, start, target)]
     theirs += after_steps(torch_trainer, counts)
     ours = [jax_numbers(config, start, target), *after_steps(jax_trainer, counts)]
-    start = nudged(start)
+    start = perturbed(start)
     itself = [torch_numbers(config, start, target)]
     itself += after_steps(start_from(start, config, target, "auto"), counts)
     return {
@@ -186,18 +189,18 @@ def preset_deviations(name: str, size: int, counts: Sequence[int]) -> dict[str, 
         "devices": {"JAX": str(jax_trainer.device), "torch": str(torch_trainer.device)},
         "counts": [0, *counts],
         "jax": list(map(deviations, theirs, ours)),
-        "nudged": list(map(deviations, theirs, itself)),
+        "perturbed": list(map(deviations, theirs, itself)),
     }
 
 
-def nudged(tensors: Mapping[str, np.ndarray]) -> Numbers:
+def perturbed(tensors: Mapping[str, np.ndarray]) -> Numbers:
     """Every number moved to the next float32, up or down: the least that can differ."""
     rng, ways = np.random.default_rng(0), np.array([-np.inf, np.inf], np.float32)
     return {n: np.nextafter(x, rng.choice(ways, x.shape)) for n, x in tensors.items()}
 
 
 def run_fit(
-    backend: str, config: Config, start: Numbers | None
+    backend: str, config: Config, start: Numbers | None, say: Say
 ) -> tuple[list[dict[str, Any]], Numbers]:
     """A fit of the sample cat: its evaluations, and the tensors it started from.
 
@@ -214,7 +217,7 @@ def run_fit(
     trainer.compile()
     lane = Lane(
         Rules(config.steps, config.eval_every, config.target_psnr, config.max_seconds),
-        Shown(backend),
+        Shown(backend, say),
     )
     run(trainer, [lane])
     if lane.is_interrupted:  # which ends the report as it would any script
@@ -225,14 +228,14 @@ def run_fit(
 
 
 class Shown(Recorder):
-    """Prints the evaluations of a fit."""
+    """Tells the evaluations of a fit."""
 
-    def __init__(self, backend: str) -> None:
-        self._backend = backend
+    def __init__(self, backend: str, say: Say) -> None:
+        self._backend, self._say = backend, say
 
     def row(self, row: dict[str, Any]) -> None:
         psnr_db = f"{row['psnr_db']:.2f} dB"
-        print(f"{self._backend}: step {row['step']}, {psnr_db}", flush=True)
+        self._say(f"{self._backend}: step {row['step']}, {psnr_db}")
 
 
 def time_layouts(turns: int) -> dict[str, Any]:

@@ -1,20 +1,19 @@
-"""How large the experiments are, and what they refuse. Imports no JAX."""
+"""How large the experiments are, and what they refuse."""
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
 
-from jax_inr import cost
-from jax_inr.analysis.bands import band_edges
+from jax_inr import cost, machine
+from jax_inr.analysis.spectra import band_edges
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, DeviceError
+from jax_inr.model import make_model
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
     """Sizes of all experiments; steps are the optimizer's."""
 
-    size: int  # side of the picture
+    size: int  # side of the image
     bands: int  # frequency bands
     batch_size: int  # pixels a step, drawn at random
     steps: int  # of the fits whose spectra are compared
@@ -75,6 +74,7 @@ QUICK = Form(
 SECTIONS = ("checks", "waves", "ntk", "spectra", "widths", "locality", "sharing")
 MIN_SIZE, MAX_SIZE = 24, 256
 MIN_SIDE = 4
+COLOUR_TOLERANCE = 1e-4  # colours that differ by less are equal but for rounding
 
 
 def make_form(
@@ -86,7 +86,7 @@ def make_form(
     """The full or the quick form with some sizes changed.
 
     Raises:
-        ConfigError: a size is out of range, or a picture too small for its bands.
+        ConfigError: a size is out of range, or an image too small for its bands.
         DeviceError: the kernel of the sub-grid would not fit in memory.
     """
     form = QUICK if quick else FULL
@@ -105,23 +105,12 @@ def make_form(
     return dataclasses.replace(form, crop=min(form.crop, form.size - form.shift))
 
 
-def check_sections(names: Sequence[str]) -> tuple[str, ...]:
-    """The sections of these names, all where there are none; raises ConfigError."""
-    if unknown := [name for name in names if name not in SECTIONS]:
-        raise ConfigError(
-            f"unknown section {', '.join(unknown)}", f"sections: {', '.join(SECTIONS)}"
-        )
-    return tuple(names) or SECTIONS
-
-
 def kernel_bytes(side: int, config: Config | None = None) -> int:
     """Bytes of the NTK on a sub-grid: Jacobian twice, kernel and work on it, float64.
 
     `config` is that of the network, which has one output; left out, the notebook's.
     """
-    config = config or Config()
-    widths = (config.num_features, *config.hidden_features, 1)
-    num_params = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    num_params = cost.count_params(make_model(config or Config(), side, side, 1))
     return 8 * side**2 * (2 * num_params + 6 * side**2)
 
 
@@ -132,7 +121,7 @@ def check_kernel(side: int, limit_bytes: int | None = None) -> None:
         DeviceError: with the bytes, and what to do.
     """
     needed = kernel_bytes(side)
-    left = cost.available_bytes() if limit_bytes is None else limit_bytes
+    left = machine.available_bytes() if limit_bytes is None else limit_bytes
     if needed > left:
         raise DeviceError(
             f"the NTK on a sub-grid of {side}x{side} pixels needs about "

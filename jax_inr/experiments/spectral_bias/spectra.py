@@ -1,4 +1,4 @@
-"""Experiments on what is learned when: pictures, widths, and sinusoids."""
+"""Experiments on what is learned when: images, widths, and sinusoids."""
 
 import base64
 from typing import Any
@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_inr import metrics
-from jax_inr.analysis import bands, spectral
+from jax_inr.analysis import spectra as analysis
 from jax_inr.config import Config
+from jax_inr.experiments.report import Json
 from jax_inr.experiments.spectral_bias.fits import (
     ADAM,
     PLAIN,
-    Json,
     Tell,
     data_of,
     doublings,
     draw,
+    plan_of,
     predictor,
     select,
     train,
@@ -25,16 +26,16 @@ from jax_inr.experiments.spectral_bias.fits import (
 )
 from jax_inr.experiments.spectral_bias.forms import Form
 from jax_inr.io.images import encode_png
-from jax_inr.networks import count_params
+from jax_inr.model import count_params
 from jax_inr.presets import preset
 from jax_inr.rendering import render
-from jax_inr.training import make_plan
 
 SIGMAS = (1.0, 10.0, 30.0)
 WAVES = np.array([[0, 1], [2, 0], [2, 2], [0, 4], [5, 2], [-5, 6]])
 PHASES = np.array([0.3, 1.9, 4.1, 0.8, 5.2, 2.6])
 WAVE_AMPLITUDE = 0.06  # six of them stay within [0, 1]
 HALF = 0.5  # of a sinusoid's amplitude, or a band's energy, where little is learned
+NEXT_PERIOD = (0.0, 1.0, 1.0, 2.0)  # the window one width to the right
 CNN_WIDTH = 64  # up to which the CNN takes Adam's usual rate
 WIDTH_RATE = 3e-3  # of hidden layers 128 wide
 
@@ -64,7 +65,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     The Gaussian encoding comes at all sigmas side by side, with one draw of B.
     """
     config, last = networks(form)[name]
-    plan = make_plan(config, *image.shape)
+    plan = plan_of(config, image.shape)
     variables, labels = draw(plan, seed), [name]
     if config.encoding == "gaussian":
         labels = [f"{name}-{sigma:g}" for sigma in SIGMAS]
@@ -75,36 +76,36 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     data = data_of(plan, variables, image)
     predict = predictor(plan, image.shape)
     height, width = image.shape[:2]
-    edges = bands.band_edges(height, width, form.bands)
-    share = jax.jit(jax.vmap(lambda p: spectral.missing_share(p, image, edges)))
+    edges = analysis.band_edges(height, width, form.bands)
+    share = jax.jit(jax.vmap(lambda p: analysis.missing_share(p, image, edges)))
     steps = doublings(last)
-    missing, psnr_db, pictures = [], [], image[None]
+    missing, psnr_db, fits = [], [], image[None]
     trained = variables
     for _, trained in train(plan, variables, data, seed, steps, tell):
-        pictures = predict(trained, data.inputs)
-        missing.append(np.asarray(share(pictures)))
-        psnr_db.append([float(metrics.psnr(p, image)) for p in pictures])
+        fits = predict(trained, data.inputs)
+        missing.append(np.asarray(share(fits)))
+        psnr_db.append([float(metrics.psnr(p, image)) for p in fits])
     results = {}
     for i, label in enumerate(labels):
-        one, missed = select(trained, i), np.stack(missing)[:, i]
+        network, missed = select(trained, i), np.stack(missing)[:, i]
         results[label] = {
             "optimizer": config.optimizer,
             "learning_rate": config.learning_rate,
             "batch_size": config.batch_size,
             "widths": config.hidden_features,
-            "num_params": count_params(one),
+            "num_params": count_params(network),
             "steps": steps,
             "edges": edges,
             "missing": missed,
             "psnr_db": [row[i] for row in psnr_db],
-            "learned_steps": bands.learned_steps(missed, steps),
-            "highest_learned": bands.highest_learned(missed[-1], edges),
-            "png": base64.b64encode(encode_png(pictures[i])).decode(),
+            "learned_steps": analysis.learned_steps(missed, steps),
+            "highest_learned": analysis.highest_learned(missed[-1], edges),
+            "png": base64.b64encode(encode_png(fits[i])).decode(),
         }
         if name == "mlp":  # once, for the figure
             results[label]["target"] = base64.b64encode(encode_png(image)).decode()
         if config.encoding == "gaussian":
-            beside = render(plan.model, one, height, width, (0.0, 1.0, 1.0, 2.0))
+            beside = render(plan.model, network, height, width, NEXT_PERIOD)
             results[label]["next_period_db"] = float(metrics.psnr(beside, image))
     mean = np.broadcast_to(image.mean((0, 1)), image.shape)
     return {"networks": results, "mean_psnr_db": float(metrics.psnr(mean, image))}
@@ -126,40 +127,40 @@ def width(
         schedule="cosine",
         steps=form.width_steps,
     )
-    plan = make_plan(config, *image.shape)
+    plan = plan_of(config, image.shape)
     variables = draw(plan, seed)
     data = data_of(plan, variables, image)
     trained = train_to(plan, variables, data, seed, form.width_steps, tell)
-    picture = predictor(plan, image.shape)(trained, data.inputs)[0]
+    fit = predictor(plan, image.shape)(trained, data.inputs)[0]
     height, width = image.shape[:2]
-    edges = bands.band_edges(height, width, form.bands)
-    missing = np.asarray(spectral.missing_share(picture, image, edges))
+    edges = analysis.band_edges(height, width, form.bands)
+    missing = np.asarray(analysis.missing_share(fit, image, edges))
     return {
         "hidden": hidden,
         "num_params": count_params(select(variables, 0)),
         "steps": form.width_steps,
         "batch_size": config.batch_size,
         "learning_rate": rate,
-        "psnr_db": float(metrics.psnr(picture, image)),
+        "psnr_db": float(metrics.psnr(fit, image)),
         "missing": missing,
         "edges": edges,
-        "half_learned": bands.highest_learned(missing, edges, HALF),
+        "half_learned": analysis.highest_learned(missing, edges, HALF),
     }
 
 
 def waves(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
     """Sinusoids of equal amplitude: how much of each is learned after each step.
 
-    The picture plays no part: here the truth is exact. Several draws side by side.
+    The image plays no part: here the truth is exact. Several draws side by side.
     """
     side = form.wave_side
-    target = spectral.sinusoids(side, side, WAVES, PHASES, WAVE_AMPLITUDE)
+    target = analysis.sinusoids(side, side, WAVES, PHASES, WAVE_AMPLITUDE)
     config = ADAM if encoding == "gaussian" else PLAIN
-    plan = make_plan(config, *target.shape)
+    plan = plan_of(config, target.shape)
     variables = draw(plan, seed, form.wave_draws)
     data = data_of(plan, variables, target)
     predict = predictor(plan, target.shape)
-    share = jax.jit(jax.vmap(lambda p: spectral.learned_amplitudes(p, target, WAVES)))
+    share = jax.jit(jax.vmap(lambda p: analysis.learned_amplitudes(p, target, WAVES)))
     steps = [int(s) for s in np.unique(np.geomspace(1, form.wave_steps, 61).round())]
     trained = train(plan, variables, data, seed, steps, tell)
     shares = [np.asarray(share(predict(found, data.inputs))) for _, found in trained]
@@ -171,7 +172,7 @@ def waves(encoding: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -
         "radii": np.hypot(*WAVES.T),
         "steps": steps,
         "shares": shares,
-        "learned_steps": [bands.learned_steps(1 - s, steps, HALF) for s in shares],
+        "learned_steps": [analysis.learned_steps(1 - s, steps, HALF) for s in shares],
     }
 
 
@@ -181,7 +182,7 @@ def parseval(form: Form, image: np.ndarray, seed: int, tell: Tell) -> Json:
     errors = {}
     for height, width in ((size, size), (size - 1, size - 1), (size - 1, size // 2)):
         crop = image[:height, :width]
-        power = np.asarray(spectral.power_spectrum(crop), np.float64)
+        power = np.asarray(analysis.power_spectrum(crop), np.float64)
         energy = np.sum(np.square(crop, dtype=np.float64))
         errors[f"{height}x{width}"] = abs(float(power.sum() / energy) - 1)
     return {"errors": errors}

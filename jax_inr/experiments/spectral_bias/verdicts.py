@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Json = dict[str, Any]
+from jax_inr.experiments.report import Json
+from jax_inr.experiments.spectral_bias.forms import COLOUR_TOLERANCE
 
 YES, PARTLY, NO = "borne out", "borne out in part", "not borne out"
-PARSEVAL, KERNEL, DECAY = 1e-5, 1e-5, 0.05  # what the instruments must hold to
 ORDERED = 0.8  # rank correlation from which on an order counts as one
-EQUAL = 1e-4  # colours that differ by less are the same but for rounding
+NO_DETAIL = 0.9  # share of the upper bands missing from which on no detail is learned
 
 
 class Verdict(NamedTuple):
@@ -34,102 +34,39 @@ def is_monotone(steps: list[int | None]) -> bool:
 
 def rank_correlation(a: Any, b: Any) -> float:
     """Spearman's correlation of ranks, ties at their mean; 0 of a constant."""
+    # Imported late: scipy takes time.
+    from scipy import stats
 
-    def ranks(values: Any) -> np.ndarray:
-        values = np.asarray(values, float)
-        below = (values[:, None] > values).sum(1)
-        return below + ((values[:, None] == values).sum(1) - 1) / 2
-
-    x, y = (ranks(v) - ranks(v).mean() for v in (a, b))
-    norm = math.sqrt((x @ x) * (y @ y))
-    return float(x @ y) / norm if norm else 0.0
+    if min(len(set(a)), len(set(b))) < 2:
+        return 0.0
+    correlation: Any = stats.spearmanr(a, b)
+    return float(correlation.statistic)
 
 
 def decibels(a: float, b: float) -> str:
+    """Two PSNRs held against each other."""
     return f"{a:.1f} against {b:.1f} dB"
 
 
-def cycles(one: Json) -> str:
+def cycles(network: Json) -> str:
     """Up to which frequency a network has learned everything."""
-    up_to = one["highest_learned"]
+    up_to = network["highest_learned"]
     return f"{up_to:.1f} cycles" if up_to else "no band"
 
 
-def colours_apart(difference: float) -> str:
+def colour_difference(difference: float) -> str:
+    """A difference of colours in words."""
     return f"{difference:.1e}" if difference else "nothing"
-
-
-def checks(kept: Json) -> list[Verdict]:
-    """The instruments themselves."""
-    found = []
-    if "checks/parseval" in kept:
-        errors = kept["checks/parseval"]["errors"]
-        worst = max(errors.values())
-        found.append(
-            Verdict(
-                f"The spectrum keeps the energy (Parseval) to {PARSEVAL:.0e}.",
-                "holds" if worst <= PARSEVAL else "does not hold",
-                f"{worst:.1e} at worst, over pictures of {', '.join(errors)} pixels",
-            )
-        )
-    if "checks/kernel" in kept:
-        one = kept["checks/kernel"]
-        found.append(
-            Verdict(
-                "The NTK is the product of the Jacobian with itself.",
-                "holds" if one["error"] <= KERNEL else "does not hold",
-                f"{one['error']:.1e} of its largest entry away from central "
-                f"differences, {one['outputs']} outputs and {one['num_params']} "
-                "parameters",
-            )
-        )
-    for name in ("none", "gaussian"):
-        if f"ntk/{name}" in kept:
-            found.append(_decay(name, kept[f"ntk/{name}"]))
-    for name, wanted in (("none", True), ("gaussian", False)):
-        if f"waves/{name}" in kept:
-            found.append(_order(name, wanted, kept[f"waves/{name}"]["learned_steps"]))
-    return found
-
-
-def _decay(name: str, one: Json) -> Verdict:
-    rates = np.abs(np.array(one["rates"]) - 1).max()
-    holds = max(one["worst"], rates) <= DECAY
-    return Verdict(
-        f"{_encoding(name)}: the NTK predicts the decay of the first "
-        f"{len(one['rates'])} components within {DECAY:.0%}.",
-        "holds" if holds else "does not hold",
-        f"rates of decay at a vanishing step {rates:.2%} off at worst; after "
-        f"{one['steps'][-1]} steps, which leave {1 - one['lost'][-1][0]:.1%} of the "
-        f"first component, what is left of each is {one['worst']:.1%} of its start off "
-        "at worst",
-    )
-
-
-def _order(name: str, wanted: bool, draws: list[list[int | None]]) -> Verdict:
-    monotone = sum(is_monotone(steps) for steps in draws)
-    holds = monotone == len(draws) if wanted else monotone == 0
-    return Verdict(
-        f"{_encoding(name)}: the order in which sinusoids are learned is "
-        f"{'' if wanted else 'not '}that of their frequencies.",
-        "holds" if holds else "does not hold",
-        f"monotone in {monotone} of {len(draws)} draws; steps "
-        f"{'; '.join(', '.join(str(s or 'never') for s in steps) for steps in draws)}",
-    )
-
-
-def _encoding(name: str) -> str:
-    return "No encoding" if name == "none" else "Gaussian encoding"
 
 
 def statements(kept: Json) -> list[Verdict]:
     """The notebook's statements, as far as what they need was measured."""
     networks: Json = {}
-    for name, one in kept.items():
+    for name, run in kept.items():
         if name.startswith("spectra/"):
-            networks |= one["networks"]
-    parts = {name.partition("/")[2]: one for name, one in kept.items()}
-    widths = {n: one for n, one in kept.items() if n.startswith("widths/")}
+            networks |= run["networks"]
+    parts = {name.partition("/")[2]: run for name, run in kept.items()}
+    widths = {n: run for n, run in kept.items() if n.startswith("widths/")}
     found: list[Verdict] = []
     if {"mlp"} <= networks.keys() and "waves/none" in kept:
         found.append(_bias(networks["mlp"], kept["waves/none"]))
@@ -137,11 +74,11 @@ def statements(kept: Json) -> list[Verdict]:
         mean_db = kept["spectra/cnn"]["mean_psnr_db"]
         found.append(_colours(networks["cnn"], networks["cnn-adam"], mean_db))
     if "widths/gaussian" in widths and len(widths) > 2:
-        plain = [one for one in widths.values() if one["hidden"] is not None]
+        plain = [run for run in widths.values() if run["hidden"] is not None]
         found.append(_overparameterized(plain, widths["widths/gaussian"]))
     if {"mlp", "siren"} <= networks.keys():
         found.append(_limitation(networks["mlp"], networks["siren"]))
-    encoded = {n: one for n, one in networks.items() if n.startswith("gaussian-")}
+    encoded = {n: run for n, run in networks.items() if n.startswith("gaussian-")}
     if encoded and "mlp" in networks:
         found.append(_cure(networks["mlp"], encoded))
     if encoded:
@@ -149,7 +86,7 @@ def statements(kept: Json) -> list[Verdict]:
         found.append(_period(encoded, mean_db))
     if {"locality/cnn", "locality/pixel", "locality/padding"} <= kept.keys():
         found.append(_equivariance(parts["cnn"], parts["pixel"], parts["padding"]))
-    shared = [one for name, one in kept.items() if name.startswith("sharing/")]
+    shared = [run for name, run in kept.items() if name.startswith("sharing/")]
     if len(shared) > 1:
         found.append(_sharing(shared))
     return found
@@ -165,7 +102,7 @@ def _bias(mlp: Json, waves: Json) -> Verdict:
         "“NNs using simple activation functions are biased towards learning low "
         "frequency representations of data”",
         (NO, PARTLY, YES)[score],
-        f"after {mlp['steps'][-1]} steps on the picture the plain MLP misses "
+        f"after {mlp['steps'][-1]} steps on the image the plain MLP misses "
         f"{missing[0]:.0%} of the lowest band and {missing[-1]:.0%} of the highest, "
         f"rank correlation with frequency {order:.2f}; sinusoids of equal amplitude "
         f"are learned in the order of their frequencies in {monotone} of "
@@ -174,12 +111,12 @@ def _bias(mlp: Json, waves: Json) -> Verdict:
 
 
 def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
-    def low_and_high(one: Json) -> tuple[float, float]:
-        missing, half = one["missing"][-1], len(one["edges"]) // 2
+    def low_and_high(run: Json) -> tuple[float, float]:
+        missing, half = run["missing"][-1], len(run["edges"]) // 2
         return missing[0], float(np.mean(missing[half:]))
 
     (low, high), (adam_low, adam_high) = low_and_high(cnn), low_and_high(adam)
-    no_detail = high >= 0.9
+    no_detail = high >= NO_DETAIL
     colours = cnn["psnr_db"][-1] > mean_db
     score = int(no_detail) + int(no_detail and colours)
     gain = adam["psnr_db"][-1] - cnn["psnr_db"][-1]
@@ -202,9 +139,9 @@ def _colours(cnn: Json, adam: Json, mean_db: float) -> Verdict:
 
 
 def _overparameterized(plain: list[Json], encoded: Json) -> Verdict:
-    plain = sorted(plain, key=lambda one: one["num_params"])
+    plain = sorted(plain, key=lambda run: run["num_params"])
     small, large = plain[0], plain[-1]
-    best = max(plain, key=lambda one: one["psnr_db"])
+    best = max(plain, key=lambda run: run["psnr_db"])
     missing = large["missing"]
     order = rank_correlation(range(len(missing)), missing)
     behind = best["psnr_db"] < encoded["psnr_db"]
@@ -249,16 +186,16 @@ def _limitation(mlp: Json, siren: Json) -> Verdict:
 
 
 def _cure(mlp: Json, encoded: Json) -> Verdict:
-    def final(one: Json) -> float:
-        return one["psnr_db"][-1]
+    def final(run: Json) -> float:
+        return run["psnr_db"][-1]
 
     best = max(encoded, key=lambda name: final(encoded[name]))
-    gains = {name: final(one) - final(mlp) for name, one in encoded.items()}
+    gains = {name: final(run) - final(mlp) for name, run in encoded.items()}
     better = [name for name, gain in gains.items() if gain > 1]
     verdict = YES if len(better) == len(gains) else (PARTLY if better else NO)
     each = ", ".join(
-        f"{cycles(one)} and {final(one):.1f} dB at σ = {name.rpartition('-')[2]}"
-        for name, one in encoded.items()
+        f"{cycles(run)} and {final(run):.1f} dB at σ = {name.rpartition('-')[2]}"
+        for name, run in encoded.items()
     )
     return Verdict(
         "“To counteract spectral bias, we can encode our input as a Fourier Series”",
@@ -270,22 +207,22 @@ def _cure(mlp: Json, encoded: Json) -> Verdict:
 
 
 def _period(encoded: Json, mean_db: float) -> Verdict:
-    # How far towards the fit's own quality the picture's repetition gets.
+    # How far towards the fit's own quality the image's repetition gets.
     repeats = {
-        name: one["next_period_db"] > (one["psnr_db"][-1] + mean_db) / 2
-        for name, one in encoded.items()
+        name: run["next_period_db"] > (run["psnr_db"][-1] + mean_db) / 2
+        for name, run in encoded.items()
     }
     count = sum(repeats.values())
     each = ", ".join(
-        f"{one['next_period_db']:.1f} dB at σ = {name.rpartition('-')[2]} (in the "
-        f"picture {one['psnr_db'][-1]:.1f})"
-        for name, one in encoded.items()
+        f"{run['next_period_db']:.1f} dB at σ = {name.rpartition('-')[2]} (in the "
+        f"image {run['psnr_db'][-1]:.1f})"
+        for name, run in encoded.items()
     )
     return Verdict(
         "“We are treating the image as the signal of a single period. This makes the "
         "signal periodic”",
         YES if count == len(repeats) else (PARTLY if count else NO),
-        f"one period further on, the fit shows the picture with {each}; its mean "
+        f"one period further on, the fit shows the image with {each}; its mean "
         f"colour has {mean_db:.1f} dB. Gaussian frequencies are no whole numbers of "
         "cycles",
     )
@@ -293,9 +230,12 @@ def _period(encoded: Json, mean_db: float) -> Verdict:
 
 def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
     inner, anywhere = (
-        colours_apart(one) for one in (cnn["slid_inner"], pixel["slid_largest"])
+        colour_difference(largest)
+        for largest in (cnn["translated_inner"], pixel["translated_largest"])
     )
-    inside, edge = cnn["slid_inner"] <= EQUAL, cnn["slid_largest"] <= EQUAL
+    inside, edge = (
+        cnn[f"translated_{where}"] <= COLOUR_TOLERANCE for where in ("inner", "largest")
+    )
     where = f"{padding['reach']} pixels" if padding["reach"] else "no pixel"
     return Verdict(
         "CNNs have “translation equivariance: translating the input will shift the "
@@ -303,7 +243,7 @@ def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
         (YES if edge else PARTLY) if inside else NO,
         f"with the input of a trained CNN {cnn['shift']} pixels further on, colours "
         f"differ from the translated output by {inner} inside and by up to "
-        f"{cnn['slid_largest']:.2f} at the border, where zeros are padded; the "
+        f"{cnn['translated_largest']:.2f} at the border, where zeros are padded; the "
         f"per-pixel network's by {anywhere} anywhere. Padding alone tells "
         f"{where} from the border where they are, with {padding['layers']} "
         "layers of 3x3",
@@ -311,20 +251,20 @@ def _equivariance(cnn: Json, pixel: Json, padding: Json) -> Verdict:
 
 
 def _sharing(shared: list[Json]) -> Verdict:
-    shared = sorted(shared, key=lambda one: one["networks"])
-    wins, told = 0, []
+    shared = sorted(shared, key=lambda run: run["networks"])
+    wins, found = 0, []
     for i, sigma in enumerate(shared[0]["sigmas"]):
-        unseen = [one["unseen_db"][i] for one in shared]
+        unseen = [run["unseen_db"][i] for run in shared]
         wins += unseen[0] == max(unseen)
         each = ", ".join(
-            f"{db:.1f} dB by {one['networks']}"
-            for db, one in zip(unseen, shared, strict=True)
+            f"{db:.1f} dB by {run['networks']}"
+            for db, run in zip(unseen, shared, strict=True)
         )
-        told.append(f"at σ = {sigma:g} {each}")
+        found.append(f"at σ = {sigma:g} {each}")
     return Verdict(
         "“We should use a network that shares parameters, because we are assuming that "
         "the non-linear function can be generalized to every pixel”",
-        YES if wins == len(told) else (PARTLY if wins else NO),
+        YES if wins == len(found) else (PARTLY if wins else NO),
         "pixels that were not trained on, from networks of together as many "
-        f"parameters: {'; '.join(told)}",
+        f"parameters: {'; '.join(found)}",
     )

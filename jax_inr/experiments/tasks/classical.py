@@ -129,13 +129,13 @@ def richardson_lucy(image: np.ndarray, kernel: np.ndarray, steps: int) -> np.nda
 def unsupervised_wiener(image: np.ndarray, kernel: np.ndarray, _: None) -> np.ndarray:
     from skimage.restoration import unsupervised_wiener
 
-    return unsupervised_wiener(image, kernel, clip=False, rng=0)[0]
+    return np.asarray(unsupervised_wiener(image, kernel, clip=False, rng=0)[0])
 
 
 def wiener(image: np.ndarray, kernel: np.ndarray, balance: float) -> np.ndarray:
     from skimage.restoration import wiener
 
-    return wiener(image, kernel, balance, clip=False)
+    return np.asarray(wiener(image, kernel, balance, clip=False))
 
 
 def back_projection(seen: Measured, kind: str) -> np.ndarray:
@@ -186,7 +186,7 @@ def least_squares(seen: Measured, _: None) -> np.ndarray:
     eigenvalues[0, 0] = 1
     waves = dctn(divergence, axes=(0, 1)) / eigenvalues[..., None]
     waves[0, 0] = 0
-    return idctn(waves, axes=(0, 1))
+    return np.asarray(idctn(waves, axes=(0, 1)))
 
 
 METHODS: dict[str, tuple[Method, ...]] = {
@@ -199,21 +199,23 @@ METHODS: dict[str, tuple[Method, ...]] = {
         Method("Lanczos", lambda seen, _: resized(seen, "lanczos")),
     ),
     "denoise": (
-        Method("TV", denoising(total_variation), (0.6, 0.8, 1.0, 1.2, 1.5, 2.0)),
+        Method("TV", denoising(total_variation), (0.3, 0.4, 0.5, 0.6, 0.8, 1.0)),
         Method("NLM", denoising(nonlocal_means), (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)),
         Method(
             "wavelet",
             denoising(wavelet),
             tuple(
                 (name, method)
-                for name in ("db2", "sym4", "bior4.4")
+                for name in ("db2", "sym4", "coif2")
                 for method in ("BayesShrink", "VisuShrink")
             ),
         ),
     ),
     "deblur": (
         Method(
-            "Richardson–Lucy", deconvolution(richardson_lucy), (5, 10, 20, 40, 80, 160)
+            "Richardson–Lucy",
+            deconvolution(richardson_lucy),
+            (10, 20, 40, 80, 160, 320, 640),
         ),
         Method("unsupervised Wiener", deconvolution(unsupervised_wiener)),
         Method(

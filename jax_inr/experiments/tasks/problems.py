@@ -41,24 +41,7 @@ class Problem:
     @functools.cached_property
     def task(self) -> Any:
         """The measurements as a Task for fields."""
-        from jax_inr import tasks
-
-        seen = self.measured
-        match self.kind.split("-")[0]:
-            case "inpaint":
-                return tasks.inpaint(seen["image"], seen["mask"])
-            case "upscale":
-                return tasks.superresolve(seen["image"], seen["factor"])
-            case "denoise":
-                return tasks.denoise(seen["image"], seen["noise"])
-            case "deblur":
-                return tasks.deblur(seen["image"], seen["kernel"])
-            case "gradients":
-                rows, columns = seen["rows"], seen["columns"]
-                return tasks.from_gradients(rows, columns, "difference")
-            case "laplacian":
-                return tasks.from_laplacian(seen["laplacian"], "difference")
-        return tasks.tomography(seen["sinogram"], seen["angles"])
+        return task(self.kind, self.measured)
 
     def settled(self, restored: np.ndarray) -> np.ndarray:
         """A restored image as it is judged: zero where it is not.
@@ -70,6 +53,26 @@ class Problem:
             off = (self.truth - restored).mean(axis=(0, 1))
             restored = restored + off
         return np.where(self.judged[..., None], restored, 0)
+
+
+def task(kind: str, seen: Measured) -> Any:
+    """What was measured as a Task for fields."""
+    from jax_inr import tasks
+
+    match kind.split("-")[0]:
+        case "inpaint":
+            return tasks.inpaint(seen["image"], seen["mask"])
+        case "upscale":
+            return tasks.superresolve(seen["image"], seen["factor"])
+        case "denoise":
+            return tasks.denoise(seen["image"], seen["noise"])
+        case "deblur":
+            return tasks.deblur(seen["image"], seen["kernel"])
+        case "gradients":
+            return tasks.from_gradients(seen["rows"], seen["columns"], "difference")
+        case "laplacian":
+            return tasks.from_laplacian(seen["laplacian"], "difference")
+    return tasks.tomography(seen["sinogram"], seen["angles"])
 
 
 def make(kind: str, image: np.ndarray, seed: int = 0) -> Problem:

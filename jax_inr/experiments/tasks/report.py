@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax_inr.draw import plots
+from jax_inr.draw.settings import Figure, default_settings
 from jax_inr.experiments.tasks.problems import KINDS
 from jax_inr.io.atomic import write_atomic
 from jax_inr.io.images import load_image
@@ -55,7 +56,7 @@ def markdown(summary: Json, about: Json) -> str:
     body = []
     for name, row in rows.items():
         records = row["records"]
-        cells = [name, "" if row["parameter"] == "None" else f"`{row['parameter']}`"]
+        cells = [name, chosen(row)]
         cells += [
             number([float(r["psnr_db"]) for r in records], 2),
             number([r["ssim"] for r in records], 4),
@@ -85,6 +86,21 @@ def markdown(summary: Json, about: Json) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def chosen(row: Json) -> str:
+    """A row's parameter; of a number, whether it is at the edge of those tried."""
+    parameter, tried = row["parameter"], [*row["tried_db"]]
+    if parameter == "None":
+        return ""
+    try:
+        float(parameter)
+    except ValueError:
+        return f"`{parameter}`"
+    edge = (
+        {tried[0]: ", the least tried", tried[-1]: ", the most tried"} if tried else {}
+    )
+    return f"`{parameter}`{edge.get(parameter, '')}"
 
 
 def number(values: Sequence[float], digits: int) -> str:
@@ -122,10 +138,9 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
 
 
+@default_settings()
 def gallery(summary: Json, images: Path) -> Any:
     """The first judged image: measured, restored by every row, the truth."""
-    from matplotlib.figure import Figure
-
     kind = summary["kind"]
     names = ["measured", *summary["rows"], "truth"]
     paths = [images / f"tasks-{kind}-{name}.png" for name in names]
@@ -157,7 +172,7 @@ def write(out: Path) -> Path:
                 record["psnr_db"] = float(record["psnr_db"])
         lines.append(markdown(summary, kept["about"]))
         figure = gallery(summary, out / "images")
-        write_atomic(out / "images" / f"tasks-{kind}.png", plots.png(figure))
+        write_atomic(out / "images" / f"tasks-{kind}.png", plots.png(figure, dpi=70))
     target = out / "tasks.md"
     write_atomic(target, "\n".join(lines).encode())
     return target

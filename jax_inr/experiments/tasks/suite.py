@@ -15,7 +15,7 @@ import numpy as np
 
 from jax_inr import metrics
 from jax_inr.errors import ConfigError
-from jax_inr.experiments.tasks import problems
+from jax_inr.experiments.tasks import ours, problems
 from jax_inr.experiments.tasks.classical import Method, methods
 from jax_inr.experiments.tasks.problems import Problem
 from jax_inr.io.atomic import write_atomic
@@ -71,7 +71,7 @@ def check_rows(kind: str, names: Sequence[str]) -> tuple[Method, ...]:
     Raises:
         ConfigError: a name that no method of this kind has.
     """
-    known = {method.name: method for method in methods(kind)}
+    known = {m.name: m for m in (*methods(kind), *ours.methods(kind))}
     if unknown := sorted(set(names) - set(known)):
         raise ConfigError(
             f"unknown row {', '.join(unknown)} of {kind}", f"rows: {', '.join(known)}"
@@ -216,5 +216,5 @@ def phantom(side: int) -> Named:
     from skimage.data import shepp_logan_phantom
     from skimage.transform import resize
 
-    image = resize(shepp_logan_phantom(), (side, side), anti_aliasing=True)
+    image: Any = resize(shepp_logan_phantom(), (side, side), anti_aliasing=True)
     return Named("phantom", np.clip(image, 0, 1)[..., None].astype(np.float32))

@@ -1,0 +1,88 @@
+"""What does not go together in a config, and the way out.
+
+Framework-free.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jax_inr.config import Config
+
+GRIDS = ("dense_grid", "hash_grid")
+MAX_PERIODIC_SIGMA = 256.0
+
+
+def conflicts(config: "Config") -> list[tuple[bool, str, str]]:
+    """What does not go together: whether it is so, the message, the way out."""
+    is_cnn, is_lbfgs = config.network == "cnn", config.optimizer == "lbfgs"
+    batch_size = f"batch_size is {config.batch_size}"
+    return [
+        (
+            is_cnn and config.encoding != "none",
+            f"network cnn takes pixel indices, not encoding {config.encoding}",
+            "use encoding=none, or network=mlp",
+        ),
+        (
+            is_cnn and config.batch_size is not None,
+            f"network cnn needs the whole grid at every step, but {batch_size}",
+            "use batch_size=None, or network=mlp",
+        ),
+        (
+            is_cnn and config.matmul_precision == "bfloat16",
+            "network cnn has no bfloat16 form",
+            "use matmul_precision=float32 or matmul_precision=tf32",
+        ),
+        (
+            is_cnn and config.sampling != "pixels",
+            "network cnn takes no samples",
+            "use sampling=pixels, or network=mlp",
+        ),
+        (
+            is_cnn and config.train_pixels != "all",
+            "network cnn sees every pixel's neighbours, so it can hold out none",
+            "use train_pixels=all, or network=mlp",
+        ),
+        (
+            config.sampling == "lattice" and config.train_pixels != "all",
+            f"a lattice crosses whole rows and columns, and train_pixels "
+            f"{config.train_pixels} leaves pixels out",
+            "use sampling=pixels, or train_pixels=all",
+        ),
+        (
+            config.network != "mlp" and config.init != "uniform",
+            f"network {config.network} has first weights of its own",
+            "use init=uniform, or network=mlp",
+        ),
+        (
+            is_cnn and config.optimizer == "muon",
+            "muon orthogonalises matrices, and the cnn's kernels are none",
+            "use optimizer=adam, or network=mlp",
+        ),
+        (
+            is_lbfgs and config.batch_size is not None,
+            f"lbfgs searches along lines of the whole loss, but {batch_size}",
+            "use batch_size=None, or optimizer=adam",
+        ),
+        (
+            is_lbfgs and (config.schedule != "constant" or config.warmup_steps > 0),
+            "lbfgs finds its own step lengths",
+            "use schedule=constant and warmup_steps=0, or optimizer=adam",
+        ),
+        (
+            config.encoding == "positional" and config.num_frequencies % 2 == 1,
+            "positional frequencies are shared by two axes, but num_frequencies "
+            f"is {config.num_frequencies}",
+            "use an even number of them",
+        ),
+        (
+            config.encoding == "periodic" and config.sigma > MAX_PERIODIC_SIGMA,
+            f"periodic frequencies are drawn from a lattice, and sigma {config.sigma}"
+            " makes it too large",
+            f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
+        ),
+        (
+            config.encoding in GRIDS and config.finest < config.coarsest,
+            f"finest is {config.finest}, below coarsest {config.coarsest}",
+            "make finest coarsest or more",
+        ),
+    ]
