@@ -30,9 +30,8 @@ def count_params(model: Any) -> int:
     """Trained numbers of a model."""
     import jax
 
-    # optax.tree.size takes arrays alone, and these are shapes.
-    leaves = jax.tree.leaves(_variables(model)["params"])
-    return sum(leaf.size for leaf in leaves)
+    # optax.tree.size takes arrays alone, no shapes.
+    return sum(leaf.size for leaf in jax.tree.leaves(_variables(model)["params"]))
 
 
 def _variables(model: Any) -> Any:
