@@ -151,7 +151,7 @@ class ForeignCallable(Foreign):
 
     thing: Any
     names: tuple[str, ...]
-    start: tuple[Array, ...]
+    start: tuple[Any, ...]  # arrays; numbers where it is a structure alone
     static: _Static
 
     def init(self, key: PRNGKeyArray) -> Variables:

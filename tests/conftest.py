@@ -6,6 +6,7 @@ import functools
 import os
 import pkgutil
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,16 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
 
+# A process begun in the background ignores interrupts; these tests send some.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        default = signal.default_int_handler if number == signal.SIGINT else None
+        signal.signal(number, default or signal.SIG_DFL)
+
 # Annotations are checked here, and in tests only: of both packages whole, but for
-# the experiments, and for the config, which checks its own fields and says why. The
-# hook has to be in place before anything imports these modules.
-UNCHECKED = {"config", "experiments"}
+# commands and experiments, whose tests give words, and for the config, which checks its
+# own fields and says why. The hook has to be in place before anything imports these.
+UNCHECKED = {"cli", "config", "experiments", "suits"}
 CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
 CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
 # An int is a float, as PEP 484 has it.
