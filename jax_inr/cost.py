@@ -19,6 +19,9 @@ STATE_COPIES = 3
 # Of each array that XLA does not fuse away: its value and its gradient, and half a copy
 # for what is alive between the two.
 ACTIVATION_COPIES = 2.5
+# The same of a function of the whole grid, whose transforms XLA keeps as well: as
+# measured against its own count.
+GRID_COPIES = 4.5
 # The results that XLA keeps; whatever works element by element becomes part of these.
 _KEPT = ("dot_general", "conv_general_dilated", "gather")
 
@@ -38,13 +41,19 @@ def _variables(model: Any) -> Any:
 
 def position_cost(model: Any) -> tuple[int, int]:
     """Floats of the arrays kept between operations, and multiplications, a position."""
+    if model.per_pixel:
+        return _traced(model, (2,))
+    height, width = 64, 64  # whose edges do not count
+    floats, products = _traced(model, (height, width, 2))
+    return -(-floats // (height * width)), products // (height * width)
+
+
+def _traced(model: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     import jax
     import jax.numpy as jnp
 
-    shape = (2,) if model.per_pixel else (1, 1, 2)
-    position = jax.ShapeDtypeStruct(shape, jnp.float32)
-    traced = jax.make_jaxpr(model.predict)(_variables(model), position)
-    return _count(traced.jaxpr)
+    coords = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return _count(jax.make_jaxpr(model.predict)(_variables(model), coords).jaxpr)
 
 
 def _count(jaxpr: Any) -> tuple[int, int]:
@@ -52,10 +61,11 @@ def _count(jaxpr: Any) -> tuple[int, int]:
     for equation in jaxpr.eqns:
         inner = [_inner(value) for value in equation.params.values()]
         inner = [one for one in inner if one is not None]
-        for one in inner:
-            more = _count(one)
+        # Of branches, as for platforms, the one that takes most.
+        branches = [_count(one.jaxpr) for one in equation.params.get("branches", ())]
+        for more in [*map(_count, inner), *([max(branches)] if branches else [])]:
             floats, products = floats + more[0], products + more[1]
-        if inner:
+        if inner or branches:
             continue
         if equation.primitive.name in _KEPT:
             floats += sum(_size(out.aval.shape) for out in equation.outvars)
@@ -107,7 +117,8 @@ def job_bytes(job: Any) -> int:
         at_once = plan.batch_size
     elif not plan.is_sampled:
         at_once = min(plan.tile, count)
-    active = ACTIVATION_COPIES * at_once * points * floats
+    copies = ACTIVATION_COPIES if job.model.per_pixel else GRID_COPIES
+    active = int(copies * at_once * points * floats)
     height, width, channels = task.shape
     image = height * width * (channels + 2)
     return 4 * (STATE_COPIES * states + 2 * params + kept + measured + active + image)

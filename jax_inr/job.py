@@ -12,7 +12,13 @@ from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.model import Model, make_model
 from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates
-from jax_inr.plan import Sampling, TrainPlan, make_plan
+from jax_inr.plan import (
+    MAX_FEATURE_BYTES,
+    Sampling,
+    TrainPlan,
+    make_inputs,
+    make_plan,
+)
 from jax_inr.tasks import Task, predict_one, squared
 
 
@@ -117,3 +123,38 @@ def check_task(task: Task, model: Model, variables: Any) -> None:
         raise ConfigError(
             f"loss {describe(task.loss)} gives a {type(loss).__name__}, not an array"
         )
+
+
+def sharing(jobs: list[Job], platform: str) -> tuple[bool, TrainPlan]:
+    """Whether all lanes have the same inputs, and the plan of all of them.
+
+    Features of the same frequencies serve all lanes; those of many may be too many to
+    keep, and are then computed anew at each step.
+    """
+    first, plan = jobs[0], jobs[0].plan(platform)
+    share = len(jobs)
+    if platform != "cpu":
+        # The activations in memory at a time are those of all lanes of a device.
+        plan = dataclasses.replace(plan, tile=max(plan.tile // share, 1 << 10))
+    same = all(_equal(job.task.items, first.task.items) for job in jobs)
+    if not plan.keep_features:
+        return same, plan
+    drawn = jax.eval_shape(first.model.encoding.init, jax.random.key(0))
+    if jax.tree.leaves(drawn):
+        start = first.seed, jax.tree.leaves(first.model.encoding)
+        same = same and all(
+            (job.seed, jax.tree.leaves(job.model.encoding)) == start for job in jobs
+        )
+    if not same:
+        inputs = jax.eval_shape(
+            lambda: make_inputs(plan, first.task, first.model.init(jax.random.key(0)))
+        )
+        if 4 * inputs.size * len(jobs) > MAX_FEATURE_BYTES:
+            plan = dataclasses.replace(plan, keep_features=False)
+            same = all(_equal(job.task.items, first.task.items) for job in jobs)
+    return same, plan
+
+
+def _equal(a: Any, b: Any) -> bool:
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x is y or np.array_equal(x, y) for x, y in leaves)

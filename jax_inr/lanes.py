@@ -1,11 +1,12 @@
-"""A lane: a fit of the host loop, with its rules, its position and its recorder.
+"""A lane: a fit of the host loop, with its trainer, rules, position and recorder.
 
 Framework-free.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +14,61 @@ from jax_inr.metrics import psnr_from_mse
 
 # With a target, the loop looks at most this part of the steps apart.
 TARGET_EVALUATIONS = 50
+
+
+class Trainer(Protocol):
+    """Fits in progress in one of the back ends; a fit is a lane."""
+
+    max_chunk_steps: int
+    count: int
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimizer steps done by each lane."""
+        ...
+
+    @property
+    def device(self) -> object:
+        """What the fits run on; its `str` is for people."""
+        ...
+
+    def compile(self) -> None:
+        """Do the slow things that happen once."""
+        ...
+
+    def advance(
+        self, num_steps: int, active: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take steps of the active lanes: losses before each, and which are finite."""
+        ...
+
+    def rollback(self, lane: int) -> None:
+        """Take a lane back to before the last `advance`."""
+        ...
+
+    def learning_rate(self, lane: int, step: int) -> float:
+        """The learning rate of a step."""
+        ...
+
+    def evaluate(self, lane: int) -> float:
+        """The mean squared error of a lane's measurements."""
+        ...
+
+    def predict(self, lane: int) -> np.ndarray:
+        """A lane's colours (h, w, c) over the image's grid."""
+        ...
+
+    def parameters(self, lane: int) -> dict[str, np.ndarray]:
+        """The tensors of a field file."""
+        ...
+
+    def state(self, lane: int) -> dict[str, np.ndarray]:
+        """All that resuming needs."""
+        ...
+
+    def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

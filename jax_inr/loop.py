@@ -9,70 +9,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from jax_inr.lanes import Lane, Position, Progress, failing
+from jax_inr.lanes import Lane, Position, Progress, Trainer, failing
 from jax_inr.metrics import psnr_from_mse
 
 CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
-
-
-@runtime_checkable
-class Trainer(Protocol):
-    """Fits in progress in one of the back ends; a fit is a lane."""
-
-    max_chunk_steps: int
-    count: int
-
-    @property
-    def steps(self) -> list[int]:
-        """Optimizer steps done by each lane."""
-        ...
-
-    @property
-    def device(self) -> object:
-        """What the fits run on; its `str` is for people."""
-        ...
-
-    def compile(self) -> None:
-        """Do the slow things that happen once."""
-        ...
-
-    def advance(
-        self, num_steps: int, active: Sequence[bool]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Take steps of the active lanes: losses before each, and which are finite."""
-        ...
-
-    def rollback(self, lane: int) -> None:
-        """Take a lane back to before the last `advance`."""
-        ...
-
-    def learning_rate(self, lane: int, step: int) -> float:
-        """The learning rate of a step."""
-        ...
-
-    def evaluate(self, lane: int) -> float:
-        """The mean squared error of a lane's measurements."""
-        ...
-
-    def predict(self, lane: int) -> np.ndarray:
-        """A lane's colours (h, w, c) over the image's grid."""
-        ...
-
-    def parameters(self, lane: int) -> dict[str, np.ndarray]:
-        """The tensors of a field file."""
-        ...
-
-    def state(self, lane: int) -> dict[str, np.ndarray]:
-        """All that resuming needs."""
-        ...
-
-    def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave."""
-        ...
 
 
 def run(

@@ -20,8 +20,7 @@ from jax_inr.io import summaries
 from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
-from jax_inr.lanes import Lane, Progress, Recorder, failing
-from jax_inr.loop import Trainer
+from jax_inr.lanes import Lane, Progress, Recorder, Trainer, failing
 from jax_inr.loop import run as run_loop
 from jax_inr.recording import (
     RunRecorder,

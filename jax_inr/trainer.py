@@ -5,7 +5,6 @@ Nothing is donated: the state before a chunk stays until the chunk is known to b
 so that a lane that diverges, or an interrupt, loses no more than the chunk.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +18,11 @@ from jaxtyping import Array, Bool, Float
 
 from jax_inr import machine
 from jax_inr.errors import DeviceError
-from jax_inr.job import Job
+from jax_inr.job import Job, sharing
 from jax_inr.metrics import clipped_mse
 from jax_inr.model import Model, Variables
 from jax_inr.plan import (
-    MAX_FEATURE_BYTES,
     TrainData,
-    TrainPlan,
     make_inputs,
     measurements,
 )
@@ -65,7 +62,7 @@ class JaxTrainer:
         self.count = len(jobs)
         # The axis of lanes is a multiple of the devices: the first lane fills it up.
         self._jobs = [*jobs, *[jobs[0]] * (-len(jobs) % len(self._devices))]
-        self._shares_inputs, self._plan = _sharing(self._jobs, platform)
+        self._shares_inputs, self._plan = sharing(self._jobs, platform)
         in_turn = platform == "cpu"
         # XLA compiles the chunk on one core while this thread draws the weights.
         self._chunk = _in_background(
@@ -88,6 +85,18 @@ class JaxTrainer:
     def steps(self) -> list[int]:
         """Optimizer steps done by each lane."""
         return np.asarray(self._state.step).tolist()[: self.count]
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes of the compiled chunk: arguments, results and temporaries."""
+        count = self._chunk.result().memory_analysis()
+        if count is None:
+            return 0
+        return int(
+            count.argument_size_in_bytes
+            + count.output_size_in_bytes
+            + count.temp_size_in_bytes
+        )
 
     def compile(self) -> None:
         """Compile the train chunk and the render chunk; put the data on the device."""
@@ -263,41 +272,6 @@ class JaxTrainer:
 
     def _put(self, tree: Any, spec: PartitionSpec = LANES) -> Any:
         return jax.device_put(tree, sharding_of(self._devices, spec))
-
-
-def _sharing(jobs: list[Job], platform: str) -> tuple[bool, TrainPlan]:
-    """Whether all lanes have the same inputs, and the plan of all of them.
-
-    Features of the same frequencies serve all lanes; those of many may be too many to
-    keep, and are then computed anew at each step.
-    """
-    first, plan = jobs[0], jobs[0].plan(platform)
-    share = len(jobs)
-    if platform != "cpu":
-        # The activations in memory at a time are those of all lanes of a device.
-        plan = dataclasses.replace(plan, tile=max(plan.tile // share, 1 << 10))
-    same = all(_equal(job.task.items, first.task.items) for job in jobs)
-    if not plan.keep_features:
-        return same, plan
-    drawn = jax.eval_shape(first.model.encoding.init, jax.random.key(0))
-    if jax.tree.leaves(drawn):
-        start = first.seed, jax.tree.leaves(first.model.encoding)
-        same = same and all(
-            (job.seed, jax.tree.leaves(job.model.encoding)) == start for job in jobs
-        )
-    if not same:
-        inputs = jax.eval_shape(
-            lambda: make_inputs(plan, first.task, first.model.init(jax.random.key(0)))
-        )
-        if 4 * inputs.size * len(jobs) > MAX_FEATURE_BYTES:
-            plan = dataclasses.replace(plan, keep_features=False)
-            same = all(_equal(job.task.items, first.task.items) for job in jobs)
-    return same, plan
-
-
-def _equal(a: Any, b: Any) -> bool:
-    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(x is y or np.array_equal(x, y) for x, y in leaves)
 
 
 def _lane(tree: Any, lane: int) -> Any:

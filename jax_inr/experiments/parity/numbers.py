@@ -15,8 +15,8 @@ from jax_inr.config import Config
 from jax_inr.errors import DivergedError
 from jax_inr.experiments.report import Say
 from jax_inr.io.images import sample_image
-from jax_inr.lanes import Lane, Recorder, Rules
-from jax_inr.loop import Trainer, run
+from jax_inr.lanes import Lane, Recorder, Rules, Trainer
+from jax_inr.loop import run
 from jax_inr.presets import preset
 from jax_inr.torch_lane import TorchLane
 from torch_ref import convert
