@@ -1,7 +1,7 @@
 """A field's derivatives in space: exact, by forward mode through encoding and network.
 
 Coordinates are those of the unit square, rows first, so a derivative is per height or
-per width of the picture. Everything here is a pure function; jit and vmap it.
+per width of the image. Everything here is a pure function; jit and vmap it.
 """
 
 from typing import Literal

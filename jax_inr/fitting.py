@@ -11,7 +11,7 @@ import numpy as np
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
 from jax_inr.inputs import as_config, as_image
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.keywords import suggests
 from jax_inr.lanes import Progress
@@ -238,7 +238,7 @@ def fit_many(
             f"{len(images)} fits",
             "give each a name of its own",
         )
-    shared: dict[int, Picture] = {}
+    shared: dict[int, Image] = {}
     for image in images:
         if id(image) not in shared and not hasattr(image, "predict"):
             shared[id(image)] = as_image(image)
@@ -280,7 +280,7 @@ def _is_single(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
     # An Image is a tuple, and a path a sequence of letters.
-    several = isinstance(images, Sequence) and not isinstance(images, str | Picture)
+    several = isinstance(images, Sequence) and not isinstance(images, str | Image)
     return not several
 
 

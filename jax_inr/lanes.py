@@ -6,7 +6,7 @@ Framework-free.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from jax_inr.metrics import psnr_from_mse
 TARGET_EVALUATIONS = 50
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """Fits in progress in one of the back ends; a fit is a lane."""
 

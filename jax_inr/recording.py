@@ -13,7 +13,7 @@ from jax_inr.config import Config
 from jax_inr.draw import film
 from jax_inr.errors import CheckpointError, ConfigError, ImageError, OutputError
 from jax_inr.io import summaries
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Position, Recorder
@@ -89,7 +89,7 @@ class Found(NamedTuple):
     """What a run's folder holds of a run that has not ended, or can go on."""
 
     identity: Identity
-    image: Picture | None
+    image: Image | None
     tensors: dict[str, np.ndarray] | None  # None: stopped before its first checkpoint
     position: Position
     notices: list[str]
@@ -102,7 +102,7 @@ def find(folder: RunFolder) -> Found:
         CheckpointError: no file is good, or they are of different runs.
     """
     where = shown(folder.path)
-    image, about = folder.load_picture()
+    image, about = folder.load_original()
     checkpoint = folder.load_checkpoint()
     if checkpoint is None:
         header, tensors, notices = {"config": folder.read_json("config.json")}, None, []
@@ -180,7 +180,7 @@ class RunRecorder(Recorder):
         self,
         folder: RunFolder,
         identity: Identity,
-        image: Picture | None,
+        image: Image | None,
         films: bool = False,
     ) -> None:
         self.folder, self.identity, self.image = folder, identity, image
@@ -194,7 +194,7 @@ class RunRecorder(Recorder):
         folder.unfinish()
         # The config comes last: a run that was killed before begins again.
         if found is None:
-            folder.save_picture(self.image, self.identity.about())
+            folder.save_original(self.image, self.identity.about())
         folder.write_json("config.json", self.identity.config.to_dict())
         folder.truncate_metrics(found.position.last_row if found else 0)
 
@@ -206,7 +206,7 @@ class RunRecorder(Recorder):
 
     def frame(self, step: int, prediction: np.ndarray) -> None:
         assert self.image is not None
-        drawn = summaries.to_white(prediction, self.identity.config.rgb_max)
+        drawn = summaries.to_image(prediction, self.identity.config.rgb_max)
         self.folder.save_frame(step, film.encode_frame(step, drawn, self.image.image))
 
     def save(self, position: Position, state: dict[str, np.ndarray]) -> None:

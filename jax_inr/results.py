@@ -82,10 +82,10 @@ class Fit:
 
     def _repr_png_(self) -> bytes:
         from jax_inr.io.images import encode_png
-        from jax_inr.io.summaries import to_white
+        from jax_inr.io.summaries import to_image
 
         rgb_max = self.header["config"]["rgb_max"]
-        return encode_png(to_white(self.prediction, rgb_max))
+        return encode_png(to_image(self.prediction, rgb_max))
 
     @classmethod
     def load(cls, folder: RunFolder, model: Any = None) -> "Fit":

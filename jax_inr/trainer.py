@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from jax_inr import machine
 from jax_inr.errors import DeviceError
+from jax_inr.evaluation import measured_mse
 from jax_inr.job import Job, sharing
 from jax_inr.metrics import clipped_mse
 from jax_inr.model import Model, Variables
@@ -29,10 +30,9 @@ from jax_inr.plan import (
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
 from jax_inr.tensors import flatten, float32, unflatten_like
-from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
+from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state
 
 T = TypeVar("T")
-EVALUATED = 1 << 12  # measurements that an evaluation predicts at a time
 
 
 class JaxTrainer:
@@ -206,28 +206,15 @@ class JaxTrainer:
             self._held_out[lane] = make_inputs(plan, task, variables)
         items = jax.tree.map(jnp.asarray, task.items)
         inputs, values = self._held_out[lane], np.asarray(task.values)
-        return self._mse(variables, inputs, items, values)
+        return measured_mse(plan, variables, inputs, items, values)
 
     def _measured_mse(self, lane: int) -> float:
         assert self._data is not None
         data = self._data
         inputs = data.inputs if self._shares_inputs else _lane(data.inputs, lane)
         items, values = _lane((data.items, data.values), lane)
-        return self._mse(self.variables(lane), inputs, items, values)
-
-    def _mse(
-        self, variables: Variables, inputs: Any, items: Any, values: np.ndarray
-    ) -> float:
-        total, count = 0.0, len(values)
-        size = min(EVALUATED, count)
-        for start in range(0, count, size):
-            index = np.minimum(np.arange(start, start + size), count - 1)
-            part = jax.tree.map(lambda leaf, index=index: leaf[index], (inputs, items))
-            predicted = np.asarray(_predict_batch(self._plan, variables, *part))
-            kept = slice(start, start + size)
-            error = predicted[: count - start].astype(np.float64) - values[kept]
-            total += float(np.sum(error**2))
-        return total / values.size
+        variables = self.variables(lane)
+        return measured_mse(self._plan, variables, inputs, items, values)
 
     def _make_data(self) -> TrainData:
         made = []
@@ -305,4 +292,3 @@ def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
 
 
 _init_state = jax.jit(init_state, static_argnums=0)
-_predict_batch = jax.jit(predict_batch, static_argnums=0)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from jax_inr.cli import process
-from jax_inr.cli.fit import free_folder, how_to_fit, read_image, report_silently
+from jax_inr.cli.inputs import free_folder, keywords_of, read_image
 from jax_inr.cli.options import RunOptions
+from jax_inr.cli.outcome import report_silently
 from jax_inr.cli.overview import FILES, Result, results_table, write_overview
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, Interrupted, JaxInrError, OutputError
@@ -66,7 +67,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
                     names=[run.name for run in runs],
                     out=out,
                     overwrite=options.overwrite,
-                    **how_to_fit(options, display, guard),
+                    **keywords_of(options, display, guard),
                 )
             for name, error in fits.failures.items():
                 if options.debug:
