@@ -45,12 +45,12 @@ def _sin_from(x: Float[Array, "*n"], turns: Float[Array, "*n"]) -> Float[Array, 
     return jnp.where(is_odd, -1, 1) * (x + x * series)
 
 
-def sine(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+def sine(z: Float[Array, "*n"], omega_0: Float[Array, ""]) -> Float[Array, "*n"]:
     """sin(omega_0 z), SIREN: arXiv 2006.09661, section 3.2."""
     return sin(omega_0 * z)
 
 
-def finer(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+def finer(z: Float[Array, "*n"], omega_0: Float[Array, ""]) -> Float[Array, "*n"]:
     """sin(omega_0 (|z| + 1) z), FINER: arXiv 2312.02434, equation 4.
 
     No gradient flows through |z| + 1, as in the authors' code.
@@ -58,17 +58,17 @@ def finer(z: Float[Array, "*n f"], omega_0: Float[Array, ""]) -> Float[Array, "*
     return sin(omega_0 * jax.lax.stop_gradient(jnp.abs(z) + 1) * z)
 
 
-def gauss(z: Float[Array, "*n f"], scale_0: Float[Array, ""]) -> Float[Array, "*n f"]:
+def gauss(z: Float[Array, "*n"], scale_0: Float[Array, ""]) -> Float[Array, "*n"]:
     """exp(-(scale_0 z)^2), arXiv 2111.15135, in the scaling of WIRE's code."""
     return jnp.exp(-((scale_0 * z) ** 2))
 
 
 def gabor(
-    real: Float[Array, "*n f"],
-    imag: Float[Array, "*n f"],
+    real: Float[Array, "*n"],
+    imag: Float[Array, "*n"],
     omega_0: Float[Array, ""],
     scale_0: Float[Array, ""],
-) -> tuple[Float[Array, "*n f"], Float[Array, "*n f"]]:
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """exp(i omega_0 z - |scale_0 z|^2), WIRE: arXiv 2301.05187, equation 4.
 
     Complex numbers go as pairs of real ones, so that every optimizer takes them.

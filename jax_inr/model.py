@@ -150,7 +150,9 @@ def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
     Raises:
         ConfigError: names the object and both shapes.
     """
-    position = jax.ShapeDtypeStruct((num_axes,), jnp.float32)
+    # A function of the whole grid is given a grid of one position.
+    leading = () if model.per_pixel else (1, 1)
+    position = jax.ShapeDtypeStruct((*leading, num_axes), jnp.float32)
 
     def traced(what: str, source: Any, function: Any, *arguments: Any) -> Any:
         try:
@@ -165,15 +167,16 @@ def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
 
     encoding, network = model.encoding, model.network
     variables = traced("model", network, model.init, jax.random.key(0))
-    features = traced("encoding", encoding, encoding.apply, variables, position)
-    wanted = (encoding.num_features,)
+    encode = encoding.apply if model.per_pixel else model.encode
+    features = traced("encoding", encoding, encode, variables, position)
+    wanted = (*leading, encoding.num_features)
     if getattr(features, "shape", None) != wanted:
         raise ConfigError(
             f"encoding {describe(encoding)} gives features of shape "
             f"{_shape(features)}, and says num_features, shape {wanted}"
         )
     colours = traced("network", network, network.apply, variables, features)
-    if getattr(colours, "shape", None) != (channels,):
+    if getattr(colours, "shape", None) != (*leading, channels):
         raise ConfigError(
             f"network {describe(network)} gives colours of shape {_shape(colours)} for "
             f"a position, and the image has shape ({channels},)",

@@ -17,7 +17,7 @@ from jax_inr.layers import (
     uniform,
 )
 
-Numbers = dict[str, Array]  # omega_0, scale_0 and what else is fixed
+Numbers = dict[str, Any]  # omega_0, scale_0 and what else is fixed
 
 
 def _sine(z: Array, numbers: Numbers) -> Array:

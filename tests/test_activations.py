@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from jax_inr.activations import cos, finer, gabor, gauss, sin, sine
 
-Z: Any = np.random.default_rng(0).uniform(-2, 2, 1000).astype(np.float32)
+Z: Any = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, 1000), jnp.float32)
 
 
 @pytest.mark.parametrize("reach", [1.0, 30.0, 1e3, 1e5])
@@ -35,14 +35,14 @@ def test_derivatives_of_the_sine_are_as_exact_as_itself():
 
 
 def test_activations_are_their_papers_formulas():
-    z = Z.astype(np.float64)
+    z = np.asarray(Z, np.float64)
     omega, scale = jnp.float32(7.0), jnp.float32(1.5)
     np.testing.assert_allclose(sine(Z, omega), np.sin(7 * z), atol=3e-6)
     expected = np.sin(7 * (np.abs(z) + 1) * z)
     np.testing.assert_allclose(finer(Z, omega), expected, atol=1e-5)
     np.testing.assert_allclose(gauss(Z, scale), np.exp(-((1.5 * z) ** 2)), atol=1e-6)
-    imag: Any = np.float32(0.1) * Z[::-1]
-    number = z + 1j * imag.astype(np.float64)
+    imag: Any = 0.1 * Z[::-1]
+    number = z + 1j * np.asarray(imag, np.float64)
     wave: Any = np.exp(1j * 7 * number - np.abs(1.5 * number) ** 2)
     real_part, imag_part = gabor(Z, imag, omega, scale)
     np.testing.assert_allclose(real_part, wave.real, rtol=1e-4, atol=1e-5)
@@ -58,5 +58,7 @@ def test_gradients_agree_with_differences():
     omega, scale = jnp.float32(2.0), jnp.float32(1.2)
     z = jnp.asarray(Z[:8])
     for function in (lambda z: sine(z, omega), lambda z: gauss(z, scale)):
-        check_grads(function, (z,), 2, rtol=5e-2, atol=5e-2)
-    check_grads(lambda a, b: gabor(a, b, omega, scale), (z, z / 3), 1, rtol=5e-2)
+        # Compiled: it calls functions with numpy's arrays, too.
+        check_grads(jax.jit(function), (z,), 2, rtol=5e-2, atol=5e-2)
+    complex_wave = jax.jit(lambda a, b: gabor(a, b, omega, scale))
+    check_grads(complex_wave, (z, z / 3), 1, rtol=5e-2)

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -439,7 +440,7 @@ def test_other_versions_and_damaged_checkpoints_are_told(
     run = tmp_path / "run"
     monkeypatch.setattr(NumpyTrainer, "max_chunk_steps", 6)
     with pytest.raises(Interrupted):
-        words = StopAt(9).keywords
+        words: Any = StopAt(9).keywords
         fit(whole_image, SMALL, out=run, save_every_seconds=0.0, **words)
     newest = sorted((run / "checkpoints").glob("step_*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -608,7 +609,7 @@ def test_a_batch_of_8_goes_on_byte_for_byte(
             raise KeyboardInterrupt
 
     for folder in (out, control):
-        words = StopAt(9).keywords if how == "stop" else {"on_progress": press}
+        words: Any = StopAt(9).keywords if how == "stop" else {"on_progress": press}
         with pytest.raises(Interrupted) as caught:
             fit_many(images, config, out=folder, **words)
         assert len(caught.value.fits) == 8

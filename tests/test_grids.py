@@ -48,7 +48,7 @@ def test_a_level_is_dense_until_it_outgrows_its_table():
 
 def test_a_config_names_its_grid():
     sizes = {"num_levels": 3, "coarsest": 3, "finest": 12, "level_features": 4}
-    dense = Config(encoding="dense_grid", **sizes)
+    dense = Config(encoding="dense_grid").replace(**sizes)
     assert from_config(dense, 6, 9) == DenseGrid((3, 6, 12), 4)
     hashed = dense.replace(encoding="hash_grid", log2_table_size=5)
     assert from_config(hashed, 6, 9) == HashGrid((3, 6, 12), 4, 32)

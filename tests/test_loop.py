@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ def clock(monkeypatch):
 
 def drive(rules, trainer, position=None, **kwargs):
     """The lane of one fit after the loop."""
-    lane = Lane(rules, Memory(), position or Position())
+    lane: Any = Lane(rules, Memory(), position or Position())
     run(trainer, [lane], **kwargs)
     assert lane.recorder.rows == lane.rows
     return lane
@@ -365,7 +366,7 @@ def test_progress_is_told_after_each_chunk(clock):
 
 
 def test_frames_are_of_their_steps_and_of_the_last(clock):
-    lane = Lane(BATCH, Memory(frames=(0, 3, 8, 20, ENDLESS)))
+    lane: Any = Lane(BATCH, Memory(frames=(0, 3, 8, 20, ENDLESS)))
     run(FakeTrainer(clock), [lane])
     # Step 0 comes first: `next_frame(0)` names the next, so the start is always drawn.
     assert [*lane.recorder.frames] == [0, 3, 8, 20]
@@ -614,7 +615,7 @@ def test_a_keyboard_interrupt_anywhere_leaves_a_state_to_go_on_from(
 
 def many(rules, trainer, recorders=None, **kwargs):
     recorders = recorders or [Memory() for _ in rules]
-    lanes = [Lane(*pair) for pair in zip(rules, recorders, strict=True)]
+    lanes: Any = [Lane(*pair) for pair in zip(rules, recorders, strict=True)]
     run(trainer, lanes, **kwargs)
     return lanes
 
@@ -662,7 +663,10 @@ def test_max_seconds_is_each_lane_s_own(clock):
 def test_lanes_behind_advance_first(clock):
     trainer = FakeTrainer(clock, count=2)
     trainer.load_state(1, {"error": 0.5 * 0.9**11, "step": 11})
-    lanes = [Lane(BATCH, Memory()), Lane(BATCH, Memory(), Position(11, last_row=11))]
+    lanes: Any = [
+        Lane(BATCH, Memory()),
+        Lane(BATCH, Memory(), Position(11, last_row=11)),
+    ]
     run(trainer, lanes)
     behind = int((np.cumsum(trainer.chunks) <= 11).sum())
     assert {*trainer.actives[:behind]} == {(True, False)}
@@ -712,7 +716,7 @@ def test_a_signal_stops_all_lanes_and_saves_each(clock):
 def test_an_interrupt_undoes_no_lane_that_has_ended(clock):
     """Lane 0 ends in the chunk after which the interrupt comes; lane 1 goes on."""
     trainer = FakeTrainer(clock, 10.0, count=2)
-    lanes = [Lane(changed(BATCH, steps=3), Memory()), Lane(BATCH, Memory())]
+    lanes: Any = [Lane(changed(BATCH, steps=3), Memory()), Lane(BATCH, Memory())]
 
     def row(row, inner=lanes[1].recorder.row):
         if row["step"] == 6:

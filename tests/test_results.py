@@ -1,11 +1,14 @@
 """Fit and its field: pytrees, one line each, float32 whatever JAX's switches say."""
 
+import io
+import types
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jax_inr import program
 from jax_inr.config import Config
@@ -13,6 +16,7 @@ from jax_inr.field import ImageField
 from jax_inr.fitting import fit
 from jax_inr.io.tensorfile import load_tensors
 from jax_inr.presets import PRESETS, preset
+from jax_inr.results import Fit, FitMany
 
 TINY: dict[str, Any] = {"hidden_features": (8, 6), "steps": 3}
 SMALL = Config(num_frequencies=8, sigma=2.0, **TINY)
@@ -116,3 +120,53 @@ def test_no_type_is_promoted_by_accident(name, image, strict):
 def test_no_type_of_other_parts_is_promoted_by_accident(fields, image, strict):
     config = SMALL.replace(**{"learning_rate": 1e-2, **fields})
     assert np.isfinite(fit(image, config).psnr_db)
+
+
+HEADER = {"config": Config().to_dict(), "height": 4, "width": 5, "channels": 3}
+
+
+def made(**summary):
+    about = {"psnr_db": 31.256, "ssim": None, "steps": 7, "stopped": "steps", **summary}
+    tensors = {"params/a": np.zeros((1000, 100), np.float32)}
+    return Fit(about, [], tensors, HEADER, None, np.zeros((4, 5, 3), np.float32))
+
+
+def run(name, fit=None, error=None):
+    def kept():
+        if fit is None:
+            raise error
+        return fit
+
+    return types.SimpleNamespace(name=name, fit=fit, error=error, kept=kept)
+
+
+def test_a_fit_is_told_in_one_short_line():
+    assert repr(made()) == "Fit(4x5x3, 31.26 dB, 7 steps, ended by steps)"
+    assert repr(made(psnr_db=None)) == "Fit(4x5x3, 7 steps, ended by steps)"
+
+
+def test_typed_results_are_those_of_the_summary():
+    fit = made(seconds={"fit": 1.5})
+    assert (fit.psnr_db, fit.ssim, fit.steps, fit.stopped) == (31.256, None, 7, "steps")
+    assert fit.seconds == {"fit": 1.5}
+
+
+def test_a_notebook_shows_the_image():
+    with Image.open(io.BytesIO(made()._repr_png_())) as shown:
+        assert (shown.format, shown.size) == ("PNG", (5, 4))
+
+
+def test_many_are_a_sequence_whose_failures_are_raised_where_they_are_asked_for():
+    good, partial, error = made(), made(), ZeroDivisionError("a bug")
+    fits = FitMany(
+        [run("a", good), run("b", None, error), run("c", partial, OSError("disk"))]
+    )
+    assert len(fits) == 3 and fits.names == ["a", "b", "c"]
+    assert fits[0] is good and fits[-1] is partial and fits[:1] == [good]
+    with pytest.raises(ZeroDivisionError):
+        fits[1]
+    with pytest.raises(IndexError):
+        fits[3]
+    assert {*fits.failures} == {"b", "c"} and fits.failures["b"] is error
+    assert fits.done == {"a": good}
+    assert repr(fits) == "FitMany(3 fits, 2 failures)"

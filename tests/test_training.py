@@ -47,7 +47,7 @@ def assert_close(tree, other, atol=2e-6):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_chunk_is_a_loop_of_train_step(name):
-    plan, state, constants, data, key = start(CONFIGS[name])
+    plan, state, constants, data, key = start(CONFIGS[name], TARGET)
     after, losses = chunk(plan, state, constants, data, key, jnp.int32(6))
     looped = []
     for _ in range(6):

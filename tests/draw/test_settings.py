@@ -20,7 +20,7 @@ from jax_inr.cli import overview
 from jax_inr.config import Config
 from jax_inr.draw import film, plots, settings
 from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written, default_settings
-from jax_inr.experiments.parity import report as parity_report
+from jax_inr.experiments.parity import runs as parity_runs
 from jax_inr.io import images
 from jax_inr.io.runs import RunFolder
 from jax_inr.results import Fit
@@ -103,7 +103,7 @@ FIGURES = {
     "film": make_film,
     "extrapolation": make_extrapolation,
     "sweep": make_sweep,
-    "parity": lambda: parity_report.draw_runs(dict.fromkeys(BACKENDS, ROWS)),
+    "parity": lambda: parity_runs.draw(dict.fromkeys(BACKENDS, ROWS)),
 }  # fmt: skip
 
 
