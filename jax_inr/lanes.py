@@ -170,53 +170,62 @@ class Lane:
     @property
     def psnr_db(self) -> float:
         """PSNR of the newest evaluation; NaN before the first."""
-        at = self.position
-        return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
+        position = self.position
+        return (
+            float(psnr_from_mse(position.last_mse)) if position.num_rows else math.nan
+        )
 
     def record(self, step: int, mse: float, loss: float) -> None:
         """Add the evaluation of the parameters after `step` steps."""
-        at = self.position
-        at.last_row = step
-        at.num_rows += 1
-        at.mse_sum += mse
-        at.last_mse = mse
-        if not at.best_step or mse < at.best_mse:
-            at.best_step, at.best_mse = step, mse
+        position = self.position
+        position.last_row = step
+        position.num_rows += 1
+        position.mse_sum += mse
+        position.last_mse = mse
+        if not position.best_step or mse < position.best_mse:
+            position.best_step, position.best_mse = step, mse
         row = {
             "step": step,
-            "seconds": round(at.seconds, 6),
+            "seconds": round(position.seconds, 6),
             "loss": loss,
             "psnr_db": self.psnr_db,
-            "pooled_psnr_db": float(psnr_from_mse(at.mse_sum / at.num_rows)),
+            "pooled_psnr_db": float(
+                psnr_from_mse(position.mse_sum / position.num_rows)
+            ),
         }
         self.rows.append(row)
         self.recorder.row(row)
 
     def why_stop(self) -> str:
         """What ends the fit here, or nothing; the same for a resumed fit."""
-        at, target = self.position, self.rules.target_psnr
+        position, target = self.position, self.rules.target_psnr
         # Of the parameters as they are: an older evaluation does not count.
-        if target is not None and at.last_row == at.step and self.psnr_db >= target:
+        if (
+            target is not None
+            and position.last_row == position.step
+            and self.psnr_db >= target
+        ):
             return "target_psnr"
-        if at.step >= self.rules.steps:
+        if position.step >= self.rules.steps:
             return "steps"
         patience = self.rules.patience_steps
-        if patience is not None and at.last_row - at.best_step >= patience:
+        if patience is not None and position.last_row - position.best_step >= patience:
             return "patience"
         limit = self.rules.max_seconds
-        if limit is not None and at.seconds >= limit:
+        if limit is not None and position.seconds >= limit:
             return "max_seconds"
         return ""
 
     @property
     def worse(self) -> str:
         """What to tell of a fit that ended worse than it began; else nothing."""
-        at = self.position
-        if not at.last_mse > at.first_mse:
+        position = self.position
+        if not position.last_mse > position.first_mse:
             return ""
         return (
-            f"the fit is worse than at the start: squared error {at.last_mse:.3g}, "
-            f"{at.first_mse:.3g} untrained; a smaller learning rate may help"
+            "the fit is worse than at the start: squared error "
+            f"{position.last_mse:.3g}, {position.first_mse:.3g} untrained; "
+            "a smaller learning rate may help"
         )
 
 

@@ -110,9 +110,9 @@ class _Loop:
                 bad = np.flatnonzero(~np.isfinite(losses[index]))
                 self.diverge(index, step + int(bad[0] if len(bad) else num_steps - 1))
                 continue
-            at = lane.position
-            at.seconds += seconds
-            at.step, at.loss = step + num_steps, float(losses[index, -1])
+            position = lane.position
+            position.seconds += seconds
+            position.step, position.loss = step + num_steps, float(losses[index, -1])
             with failing(lane):
                 self.evaluate(index, step, losses[index])
         # A chunk is cut short by an evaluation, and its rate is a poor guess then.
@@ -150,27 +150,27 @@ class _Loop:
     def evaluate(self, index: int, step: int, losses: np.ndarray) -> None:
         """Record the evaluations of a chunk that began after `step` steps."""
         lane, trainer = self.lanes[index], self.trainer
-        rules, at = lane.rules, lane.position
+        rules, position = lane.rules, lane.position
         if rules.losses_evaluate:
             if step == 0:
-                at.first_mse = float(losses[0])
+                position.first_mse = float(losses[0])
             for offset, mse in enumerate(losses.tolist()):
                 if rules.is_due(step + offset):
                     lane.record(step + offset, mse, mse)
-        elif at.step == rules.next_due(step):
+        elif position.step == rules.next_due(step):
             start = time.perf_counter()
             mse = trainer.evaluate(index)
-            at.seconds += time.perf_counter() - start
+            position.seconds += time.perf_counter() - start
             if not math.isfinite(mse):
-                self.diverge(index, at.step)
+                self.diverge(index, position.step)
                 return
             is_target = rules.target_psnr is not None and (
                 float(psnr_from_mse(mse)) >= rules.target_psnr
             )
-            if rules.is_due(at.step) or is_target:
-                lane.record(at.step, mse, at.loss)
-        if at.step == lane.recorder.next_frame(step):
-            lane.recorder.frame(at.step, trainer.predict(index))
+            if rules.is_due(position.step) or is_target:
+                lane.record(position.step, mse, position.loss)
+        if position.step == lane.recorder.next_frame(step):
+            lane.recorder.frame(position.step, trainer.predict(index))
 
     def diverge(self, index: int, step: int) -> None:
         """End a fit that is not finite at a step; it goes back to before the chunk."""
@@ -189,19 +189,19 @@ class _Loop:
         lane = self.lanes[index]
         if lane.stopped or not (why := lane.why_stop()):
             return
-        at = lane.position
+        position = lane.position
         with failing(lane):
-            is_new = at.last_row != at.step
-            mse = self.trainer.evaluate(index) if is_new else at.last_mse
+            is_new = position.last_row != position.step
+            mse = self.trainer.evaluate(index) if is_new else position.last_mse
             if not math.isfinite(mse):
-                self.diverge(index, at.step)
+                self.diverge(index, position.step)
                 return
             # Without a row that a fit of more steps would not have.
-            lane.recorder.save(at, self.trainer.state(index))
+            lane.recorder.save(position, self.trainer.state(index))
             if is_new:
-                lane.record(at.step, mse, at.loss)
-            if lane.recorder.next_frame(at.step) < math.inf:
-                lane.recorder.frame(at.step, self.trainer.predict(index))
+                lane.record(position.step, mse, position.loss)
+            if lane.recorder.next_frame(position.step) < math.inf:
+                lane.recorder.frame(position.step, self.trainer.predict(index))
             lane.stopped = why
 
     def interrupt(self, name: str) -> None:
@@ -236,7 +236,7 @@ class _Loop:
     def tell(self, front: list[int]) -> None:
         """Tell the display of the means over the fits that went on."""
         lanes = [self.lanes[i] for i in front]
-        at = lanes[0].position
+        position = lanes[0].position
         loss = float(np.mean([lane.position.loss for lane in lanes]))
         evaluated = [lane for lane in lanes if lane.position.num_rows]
         psnr_db = math.nan
@@ -244,13 +244,13 @@ class _Loop:
             psnr_db = float(np.mean([lane.psnr_db for lane in evaluated]))
         self.on_progress(
             Progress(
-                step=at.step,
+                step=position.step,
                 steps=lanes[0].rules.steps,
-                seconds=at.seconds,
+                seconds=position.seconds,
                 loss=loss,
                 psnr_db=psnr_db,
                 steps_per_second=self.rate or math.nan,
-                evaluated_step=at.last_row,
+                evaluated_step=position.last_row,
                 loss_psnr_db=float(psnr_from_mse(loss)),
             )
         )

@@ -68,8 +68,8 @@ class TrainPlan:
         return self.batch_size is not None or self.sampling == "lattice"
 
     @property
-    def lattice(self) -> tuple[int, int]:
-        """Rows and columns whose Cartesian product has about `batch_size` pixels."""
+    def grid_shape(self) -> tuple[int, int]:
+        """Rows and columns of row-column sampling: about `batch_size` grid points."""
         if self.batch_size is None:
             return self.height, self.width
         share = (self.batch_size / (self.height * self.width)) ** 0.5

@@ -47,7 +47,7 @@ PRESETS: dict[str, Config] = {
         eval_every=250,
     ),
     # The fewest seconds to the notebook's PSNR: trained grids, a small network and
-    # Adam on lattices of pixels; fewer parameters than the notebook's network.
+    # Adam with row-column sampling; fewer parameters than the notebook's network.
     "fast": Config(
         preset="fast",
         encoding="dense_grid",
@@ -63,7 +63,8 @@ PRESETS: dict[str, Config] = {
         eval_every=100,
     ),
     # The best PSNR that the notebook's number of parameters gave in about 40 seconds
-    # of two cores: the same frequencies and widths, waves instead of ReLU, and Muon.
+    # of two cores: the same frequencies and widths, periodic activations instead of
+    # ReLU, and Muon.
     "quality": Config(
         preset="quality",
         network="siren",

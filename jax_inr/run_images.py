@@ -48,7 +48,9 @@ def write_film(folder: RunFolder, image: Image, config: Config, step: int) -> No
 
     Frames that are damaged are left out.
     """
-    paths = [path for at, path in folder.list_frames().items() if at <= step]
+    paths = [
+        path for frame_step, path in folder.list_frames().items() if frame_step <= step
+    ]
     frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
     caption = f"{name_of(image)} · {config.preset}"
     folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))

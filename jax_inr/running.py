@@ -210,13 +210,18 @@ def _finish(
     """Make the Fit of a lane that has ended, and write it."""
     if lane.error is not None:
         raise lane.error
-    at, config = lane.position, run.config
+    position, config = lane.position, run.config
     if lane.worse and not lane.is_interrupted and not lane.diverged:
         options.on_notice(_named(run, lane.worse))
     prediction, tensors = trainer.predict(index), trainer.parameters(index)
     height, width, channels = run.shape
     header = {"config": config.to_dict(), "backend": run.backend}
-    header |= {"height": height, "width": width, "channels": channels, "step": at.step}
+    header |= {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "step": position.step,
+    }
     header |= {k: v for k, v in run.identity.parts if k in ("encoding", "network")}
     summary = summaries.summarise(
         config,
@@ -228,14 +233,16 @@ def _finish(
         measured_psnr_db=lane.psnr_db,
         parts=dict(run.identity.parts),
         device=str(trainer.device),
-        step=at.step,
+        step=position.step,
         stopped=lane.stopped,
-        seconds={"compile": compile_seconds, "fit": at.seconds},
+        seconds={"compile": compile_seconds, "fit": position.seconds},
     )
     model = run.job.model if run.job else None
     rows = lane.rows
     if run.folder is not None:  # also those of sessions before
-        rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
+        rows = [
+            row for row in run.folder.read_metrics() if row["step"] <= position.last_row
+        ]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr import run_images
@@ -245,7 +252,7 @@ def _finish(
         if not lane.is_interrupted and run.image is not None:
             run_images.write_figures(run.folder, run.fit, run.image)
             if isinstance(lane.recorder, RunRecorder) and lane.recorder.films:
-                run_images.write_film(run.folder, run.image, config, at.step)
+                run_images.write_film(run.folder, run.image, config, position.step)
     summary["seconds"]["total"] = time.perf_counter() - start
     if lane.diverged is not None:
         raise _diverged(lane)

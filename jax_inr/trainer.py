@@ -226,7 +226,7 @@ class JaxTrainer:
             made.append(TrainData(inputs, *rest))
         if self._shares_inputs:
             inputs = self._put(made[0].inputs, COPIED)
-            return self._stack([one._replace(inputs=None) for one in made])._replace(
+            return self._stack([data._replace(inputs=None) for data in made])._replace(
                 inputs=inputs
             )
         return self._stack(made)

@@ -89,10 +89,10 @@ def penalty_loss(
 
     total = jnp.zeros(())
     keys = jax.random.split(key, len(plan.penalties))
-    for (function, points), weight, one in zip(
+    for (function, points), weight, points_key in zip(
         plan.penalties, numbers.penalties, keys, strict=True
     ):
-        coords = jax.random.uniform(one, (points, 2))
+        coords = jax.random.uniform(points_key, (points, 2))
         terms = jax.vmap(lambda x, function=function: function(field, x))(coords)
         total += weight * jnp.mean(terms)
     return total

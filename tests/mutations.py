@@ -94,8 +94,8 @@ MUTATIONS = (
     Mutation(
         "average the decibels in the pooled PSNR",
         "jax_inr/lanes.py",
-        "float(psnr_from_mse(at.mse_sum / at.num_rows))",
-        'float(np.mean([*(r["psnr_db"] for r in self.rows), self.psnr_db]))',
+        "psnr_from_mse(position.mse_sum / position.num_rows)",
+        'np.mean([*(r["psnr_db"] for r in self.rows), self.psnr_db])',
     ),
     Mutation(
         "forget to transpose the dense kernels",

@@ -103,9 +103,9 @@ def read_runs(
             process.say(f"error: {process.explain(error)[0]}")
             failures[name or "sample"] = error
             continue
-        for point, (values, one) in points.items():
+        for point, (values, point_config) in points.items():
             folder = "/".join(filter(None, (name, point)))
-            runs.append(Run(folder, name, image, values, one))
+            runs.append(Run(folder, name, image, values, point_config))
     return runs, failures
 
 

@@ -195,7 +195,7 @@ def from_config(
     return task.replace(image=image)
 
 
-def predict_one(task: Task, field: Field, item: Any) -> Any:
+def predict_item(task: Task, field: Field, item: Any) -> Any:
     """One measurement of a field."""
     if task.predict is not None:
         return task.predict(field, item)
