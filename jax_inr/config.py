@@ -290,6 +290,6 @@ def _check_number(name: str, value: Any, whole: bool, low: float, high: float) -
     if isinstance(value, bool) or not right:
         noun = "whole number" if whole else "number"
         raise ConfigError(f"{name} is {value!r}; it must be a {noun}")
-    # Written so that nan fails.
+    # NaN fails: comparisons with it are false.
     if not low <= value <= high:
         raise ConfigError(f"{name} is {value}; it must lie in {low:g} to {high:g}")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 GRIDS = ("dense_grid", "hash_grid")
 MAX_PERIODIC_SIGMA = 256.0
+# Fields that a resumed run may change: no step already taken depends on them.
+RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
 
 
 def conflicts(config: "Config") -> list[tuple[bool, str, str]]:

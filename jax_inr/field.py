@@ -1,4 +1,4 @@
-"""ImageField: what a fit gives, an image as a function of position."""
+"""ImageField: a fitted image as a function of position."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from jax_inr.tensors import flatten, structure
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Origin:
-    """What a field says of where it comes from; it takes no part in its structure."""
+    """The provenance of a field, which is no part of the pytree's structure."""
 
     config: Config = Config()
     step: int = 0
@@ -241,7 +241,7 @@ class ImageField:
         atomic.write_atomic(path, page, follow=True)
 
     def header(self) -> dict[str, Any]:
-        """What a field file says beside its tensors."""
+        """The header of a field file."""
         return fieldfile.header_of(
             self.config,
             self.model,

@@ -1,4 +1,4 @@
-"""The field file: what its header says, and the model that its tensors belong to."""
+"""The field file: its header, and the model that its tensors belong to."""
 
 import os
 from typing import Any
@@ -21,7 +21,7 @@ def header_of(
     step: int,
     backend: str,
 ) -> dict[str, Any]:
-    """What a field file says beside its tensors; the image's shape is (h, w, c)."""
+    """The header of a field file; the image's shape is (h, w, c)."""
     height, width, channels = shape
     return {
         "config": config.to_dict(),

@@ -1,4 +1,4 @@
-"""What people give for an image or a config, where the meaning is plain."""
+"""Images and configs in all plain forms that callers give."""
 
 import os
 from typing import Any

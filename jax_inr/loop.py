@@ -15,7 +15,7 @@ import numpy as np
 from jax_inr.lanes import Lane, Position, Progress, Trainer, failing
 from jax_inr.metrics import psnr_from_mse
 
-CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
+CHUNK_SECONDS = 0.5  # a signal is answered after about this long
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     that all go on together; a fit that has stopped costs nothing any more.
 
     Args:
-        lanes: a fit each; what becomes of it is written into its lane.
+        lanes: one for each fit; a fit's outcome is written into its lane.
         stop: gives the name of a signal that asks for the end, or nothing. A
             KeyboardInterrupt does the same, as "SIGINT".
     """
@@ -74,7 +74,7 @@ class _Loop:
         return [i for i, lane in enumerate(self.lanes) if not lane.stopped]
 
     def begin(self) -> None:
-        """Take the trainer's steps; look at fits that have taken none."""
+        """Read the trainer's steps; evaluate fits that have taken none."""
         steps = self.trainer.steps
         for index in self.running():
             lane = self.lanes[index]
@@ -119,12 +119,12 @@ class _Loop:
         self.rate = num_steps / max(seconds, 1e-9)
         limit = trainer.max_chunk_steps
         self.chunk_steps = int(min(max(self.rate * CHUNK_SECONDS, 1), limit))
-        self.tell(front)
+        self.report(front)
         for index in front:
             self.finish(index)
 
     def next_stop(self, step: int, front: list[int]) -> int:
-        """The step at which the loop has to look at the fits again."""
+        """The step before which no fit needs an evaluation, a frame or its end."""
         ends: list[float] = [step + self.chunk_steps]
         ends += [self.lanes[i].position.step for i in self.running() if i not in front]
         for index in front:
@@ -136,7 +136,7 @@ class _Loop:
         return int(min(ends))
 
     def worked(self, num_steps: int, elapsed: float, cpu_seconds: float) -> float:
-        """The seconds of a chunk: of a process that was paused, those it should take.
+        """The seconds of a chunk; the expected ones where the process was paused.
 
         A chunk much longer than the one before whose processor time did not grow with
         it is a stopped process (SIGSTOP, a closed laptop), not work.
@@ -196,7 +196,7 @@ class _Loop:
             if not math.isfinite(mse):
                 self.diverge(index, position.step)
                 return
-            # Without a row that a fit of more steps would not have.
+            # The checkpoint lacks the last row: a fit of more steps would not have it.
             lane.recorder.save(position, self.trainer.state(index))
             if is_new:
                 lane.record(position.step, mse, position.loss)
@@ -212,7 +212,7 @@ class _Loop:
             self.lanes[index].stopped = self.lanes[index].stopped or name
 
     def save(self, indices: Sequence[int]) -> None:
-        """Have checkpoints written."""
+        """Write checkpoints of some lanes."""
         for index in indices:
             lane = self.lanes[index]
             with failing(lane):
@@ -233,8 +233,8 @@ class _Loop:
             lane.position = position
             del lane.rows[rows:]
 
-    def tell(self, front: list[int]) -> None:
-        """Tell the display of the means over the fits that went on."""
+    def report(self, front: list[int]) -> None:
+        """Report the means over the fits that advanced."""
         lanes = [self.lanes[i] for i in front]
         position = lanes[0].position
         loss = float(np.mean([lane.position.loss for lane in lanes]))

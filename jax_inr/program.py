@@ -16,6 +16,7 @@ LANES, COPIED = PartitionSpec("lanes"), PartitionSpec()
 
 
 def sharding_of(devices: tuple[Any, ...], spec: PartitionSpec) -> Any:
+    """The placement of an array with the axes of `spec` on some devices."""
     if len(devices) == 1:
         return SingleDeviceSharding(devices[0])
     return NamedSharding(Mesh(np.array(devices), ("lanes",)), spec)

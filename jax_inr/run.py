@@ -1,4 +1,4 @@
-"""A run: a fit on its way from what was given to what comes out."""
+"""A run: one fit, from the caller's arguments to its result."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ MOST_AT_ONCE = 64  # fits of one program
 
 @dataclasses.dataclass
 class Run:
-    """A fit: what it is made of, where it is written, and what became of it."""
+    """One fit: its identity, its folder and its outcome."""
 
     name: str
     image: Image | None
@@ -43,18 +43,18 @@ class Run:
 
     @property
     def backend(self) -> str:
-        """Who computes."""
+        """The back end that computes."""
         return self.identity.backend
 
     def kept(self) -> Fit:
-        """The fit as far as it got; raises what went wrong where there is none."""
+        """The fit as far as it got; raises its error if there is none."""
         if self.fit is None:
             assert self.error is not None
             raise self.error
         return self.fit
 
     def result(self) -> Fit:
-        """The fit; raises what went wrong."""
+        """The fit; raises its error if it has failed."""
         if self.error is not None:
             raise self.error
         return self.kept()
@@ -72,7 +72,7 @@ def make_run(
     out: Any = None,
     name: str = "",
 ) -> Run:
-    """Resolve what was given to a run.
+    """Make a run of the caller's arguments.
 
     Raises:
         ConfigError, ImageError: as their names say.
@@ -173,7 +173,7 @@ def _rules(config: Config, losses_evaluate: bool) -> Rules:
 def grouped(
     runs: Iterable[Run], max_memory_bytes: int | None = None
 ) -> Iterator[list[Run]]:
-    """Runs that can share a program, no more of them at once than memory holds.
+    """Groups of runs that share a program, each small enough for memory.
 
     Runs that are done already count too, so that a second call makes the same groups
     and the same programs, and what goes on is bit for bit the same.

@@ -34,7 +34,7 @@ from jax_inr.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How fits are carried out; none of it changes a number. See `fitting.fit`."""
+    """Execution options; none changes the result. `fitting.fit` explains them."""
 
     device: str = "auto"
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -71,7 +71,7 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
             with cost.memory_errors():
                 _fit(runs, todo, options, start)
         except Exception as error:
-            # No other group's concern.
+            # The error belongs to this group; other groups go on.
             for run in todo:
                 if run.fit is None and run.error is None:
                     run.error = error
@@ -81,9 +81,9 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:
         return
-    # Of the folders below that of all runs, none is a link.
-    for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
-        refuse_link(each, OutputError)
+    # No folder between that of all runs and this run's may be a link.
+    for folder in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
+        refuse_link(folder, OutputError)
     folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
     if folder.is_empty() or overwrite:
         run.folder = folder
@@ -152,7 +152,7 @@ def _fit(
         with failing(run):
             _finish(trainer, index, run, lane, options, compile_seconds, start)
     signals = [lane.stopped for lane in lanes if lane.is_interrupted]
-    # Also a signal that came too late to end the loop: the caller has to know.
+    # A signal may come too late to end the loop; the caller has to know of it.
     if name := (signals[0] if signals else options.stop()):
         raise _interrupted(name, runs, lanes)
 
@@ -173,7 +173,7 @@ def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:
 
 
 def _load(trainer: Trainer, index: int, run: Run) -> None:
-    """Have the trainer take up the state of a run that goes on."""
+    """Load the state of a run that goes on into the trainer."""
     if run.found is None or run.found.tensors is None:
         return
     where = "" if run.out is None else f"{shown(run.out)}: "

@@ -78,7 +78,7 @@ class JaxTrainer:
 
     @property
     def device(self) -> str:
-        """What the fits run on, for people."""
+        """The device of the fits, for people."""
         return machine.describe(self._device)
 
     @property
@@ -169,11 +169,11 @@ class JaxTrainer:
         return flatten(self.variables(lane))
 
     def state(self, lane: int) -> dict[str, np.ndarray]:
-        """All that a resumed run needs beside its job."""
+        """The tensors that a resumed run needs beside its job."""
         return flatten(_lane(self._checkpoint, lane))
 
     def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave; CheckpointError names a leaf that differs."""
+        """Load what `state` returned; CheckpointError names a leaf that differs."""
         whole = jax.tree.map(np.array, self._checkpoint)
         loaded = unflatten_like(_lane(whole, lane), tensors)
 
@@ -189,7 +189,7 @@ class JaxTrainer:
         self._before = self._state
         self._held_out.clear()
         if self._data is not None:
-            # Its features are those of the frequencies before.
+            # The features on the device are those of the frequencies before.
             self._data = self._make_data()
 
     @property
@@ -266,7 +266,7 @@ def _lane(tree: Any, lane: int) -> Any:
 
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
-    """What a function will give, from a thread of its own."""
+    """The result of a function that runs in a thread of its own."""
 
     def in_float32() -> T:
         # JAX's switches of a context are those of one thread.

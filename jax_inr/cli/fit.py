@@ -7,8 +7,9 @@ from jax_inr.cli import process
 from jax_inr.cli.inputs import free_folder, keywords_of, read_image
 from jax_inr.cli.options import FitOptions, parse_fit
 from jax_inr.cli.outcome import report_silently
-from jax_inr.cli.refusals import RESUMABLE, check
+from jax_inr.cli.refusals import check
 from jax_inr.config import Config
+from jax_inr.conflicts import RESUMABLE_FIELDS
 from jax_inr.io.text import shown
 
 Options = FitOptions
@@ -34,7 +35,7 @@ def command(argv: list[str]) -> int:
             out = options.resume
             changes = {
                 name: getattr(config, name)
-                for name in RESUMABLE
+                for name in RESUMABLE_FIELDS
                 if getattr(config, name) != getattr(base, name)
             }
             fit = fitting.resume(out, backend=options.backend, **changes, **keywords)
@@ -61,7 +62,7 @@ def command(argv: list[str]) -> int:
 
 
 def what_next(out: Path, config: Config, summary: dict[str, Any]) -> str:
-    """How a finished run ended, and what would go on from there."""
+    """The end of a finished run in words, and the options that go on from there."""
     steps, stopped = summary["steps"], summary["stopped"]
     done = f"done after {steps} steps at {summary['psnr_db']:.2f} dB"
     go_on = f"--resume {shown(out)}"

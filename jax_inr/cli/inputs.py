@@ -1,4 +1,4 @@
-"""What a command that fits hands to the library: keywords, images and a folder."""
+"""The library's arguments from a command's options: keywords, images, a folder."""
 
 import os
 from pathlib import Path

@@ -9,7 +9,7 @@ from jax_inr.io.text import to_json
 
 
 def report_silently(options: RunOptions, out: Path, summary: dict[str, Any]) -> None:
-    """What --json asks for, and the folder where the command has chosen it."""
+    """Print the summary for --json, and a folder that the command has chosen."""
     chosen = options.out is None and options.resume is None
     if options.json:
         process.Output().write(to_json(summary, indent=1) + "\n")

@@ -91,7 +91,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
 def read_runs(
     options: RunOptions, config: Config, varied: dict[str, list[Any]], out: Path
 ) -> tuple[list[Run], dict[str, Exception]]:
-    """A run for each image and each point; a failure for each bad image, told."""
+    """A run for each image and point; a failure, also printed, for each bad image."""
     runs: list[Run] = []
     failures: dict[str, Exception] = {}
     points = configs_of(config, varied)

@@ -27,7 +27,7 @@ Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """A term of the loss: the mean of `function(field, x)` at random points, weighed.
+    """A term of the loss: the mean of `function(field, x)` at random points, weighted.
 
     weight: a number, or one for each fit of a sweep. points: drawn at each step,
     uniformly in the unit square.
