@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jax_inr import cost
-from jax_inr.errors import (
-    CheckpointError,
-    DivergedError,
-    Interrupted,
-    OutputError,
-)
+from jax_inr.endings import diverged, interrupted
+from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import summaries
 from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RunFolder
@@ -154,7 +149,7 @@ def _fit(
     signals = [lane.stopped for lane in lanes if lane.is_interrupted]
     # A signal may come too late to end the loop; the caller has to know of it.
     if name := (signals[0] if signals else options.stop()):
-        raise _interrupted(name, runs, lanes)
+        raise interrupted(name, runs, lanes)
 
 
 def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:
@@ -255,7 +250,7 @@ def _finish(
                 run_images.write_film(run.folder, run.image, config, position.step)
     summary["seconds"]["total"] = time.perf_counter() - start
     if lane.diverged is not None:
-        raise _diverged(lane)
+        raise diverged(lane)
     if run.folder is not None and not lane.is_interrupted:
         run.folder.write_json("summary.json", summary)
     if not lane.is_interrupted:
@@ -264,36 +259,3 @@ def _finish(
 
 def _named(run: Run, text: str) -> str:
     return f"{run.name}: {text}" if run.name else text
-
-
-def _diverged(lane: Lane) -> DivergedError:
-    assert lane.diverged is not None
-    step, rate = lane.diverged
-    driven = "" if math.isnan(rate) else f", learning rate {rate:g}"
-    return DivergedError(
-        f"the fit diverged: not finite at step {step}{driven}; "
-        f"the state after step {lane.position.step} is kept",
-        "try a smaller learning rate"
-        if math.isnan(rate)
-        else f"try learning_rate={rate / 10:g}, or more warmup_steps",
-    )
-
-
-def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Interrupted:
-    import signal
-
-    number = getattr(signal, name, signal.SIGINT)
-    pairs = [
-        (run, lane)
-        for run, lane in zip(runs, lanes, strict=True)
-        if lane.stopped != "done"
-    ]
-    steps = max((lane.position.step for _, lane in pairs), default=0)
-    kept = ""
-    saved = [run for run, lane in pairs if run.out is not None and lane.is_interrupted]
-    if len(saved) == 1:
-        kept = f"; to be resumed from {shown(saved[0].out or '')}"
-    elif saved:
-        kept = f"; {len(saved)} runs are to be resumed by the same call"
-    fits = [run.fit for run in runs if run.fit is not None]
-    return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

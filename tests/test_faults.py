@@ -38,6 +38,13 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 NO_JAX = "raise AssertionError('an early error must not wait for this import')"
 
 
+def kept_checkpoint(folder):
+    """The newest good checkpoint of a folder, which has one."""
+    found = folder.load_checkpoint()
+    assert found is not None
+    return found
+
+
 def start(*arguments, cwd, python=(), **kwargs) -> subprocess.Popen[str]:
     """The command in a process of its own, to be waited for or killed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
@@ -611,7 +618,7 @@ def test_a_checkpoint_cut_short_gives_way_to_the_older(length, copy):
     newest = checkpoints(copy)[-1]
     newest.write_bytes(newest.read_bytes()[:length])
     with RunFolder.reopen(copy) as folder:
-        _, header, (notice,) = folder.load_checkpoint()
+        _, header, (notice,) = kept_checkpoint(folder)
     assert header["step"] == 5
     assert newest.name in notice and "using step_000000005" in notice
 
@@ -833,7 +840,9 @@ def test_pictures_of_every_kind(tmp_path):
     fitted = {}
     for name in pictures:
         with RunFolder.reopen(tmp_path / f"of {name}") as folder:
-            fitted[name] = folder.load_original()[0].image
+            image, _ = folder.load_original()
+            assert image is not None
+            fitted[name] = image.image
             summary = folder.read_json("summary.json")
         with Image.open(tmp_path / f"of {name}" / "reconstruction.png") as written:
             size = written.size
@@ -901,7 +910,7 @@ def test_a_loss_that_is_not_finite(tmp_path):
     left = names(tmp_path / "run")
     assert left == {"config.json", "metrics.jsonl", "checkpoints"}
     with RunFolder.reopen(tmp_path / "run") as folder:
-        tensors, header, notices = folder.load_checkpoint()
+        tensors, header, notices = kept_checkpoint(folder)
     assert not notices and 5 <= header["step"] <= 7
     assert all(np.isfinite(leaf).all() for leaf in tensors.values())
 
@@ -997,7 +1006,7 @@ def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     assert number.name in said(end(process), 128 + number)
     assert [path.stem for path in checkpoints(tmp_path / "run")] == ["step_000000000"]
     with RunFolder.reopen(tmp_path / "run") as folder:
-        assert folder.load_checkpoint()[1]["step"] == 0
+        assert kept_checkpoint(folder)[1]["step"] == 0
         assert not folder.finished()
     assert (tmp_path / "run" / "reconstruction.png").exists()
 
@@ -1079,7 +1088,7 @@ def test_a_signal_inside_a_save_lets_it_end(number, event, tmp_path):
     process.send_signal(number)
     assert number.name in said(end(process), 128 + number)
     with RunFolder.reopen(tmp_path / "run") as folder:
-        _, header, notices = folder.load_checkpoint()
+        _, header, notices = kept_checkpoint(folder)
     assert header["step"] > 0 and not notices
     assert len(checkpoints(tmp_path / "run")) == 2
     assert load_image(tmp_path / "run" / "reconstruction.png").image.shape == (8, 8, 3)
@@ -1093,7 +1102,7 @@ def test_a_second_signal_inside_a_save_leaves_the_checkpoints_before(tmp_path):
         time.sleep(0.1)
     assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT)
     with RunFolder.reopen(tmp_path / "run") as folder:
-        _, header, notices = folder.load_checkpoint()
+        _, header, notices = kept_checkpoint(folder)
     assert header["step"] > 0 and not notices
     assert {path: path.read_bytes() for path in before} == before
 

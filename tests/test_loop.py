@@ -571,7 +571,9 @@ def test_a_keyboard_interrupt_anywhere_leaves_a_state_to_go_on_from(
     whole_trainer = FakeTrainer(clock)
     whole = drive(rules, whole_trainer)
     for call in range(1, 7):
-        trainer, lane, calls = FakeTrainer(clock), Lane(rules, Memory()), []
+        trainer: Any = FakeTrainer(clock)
+        lane: Any = Lane(rules, Memory())
+        calls = []
 
         def interrupt(*_, calls=calls, call=call):
             calls.append(0)

@@ -37,7 +37,7 @@ def fields(image):
 
 
 def test_a_field_goes_through_jit(fields):
-    values = jax.jit(lambda field, coords: field.apply(field.params, coords))
+    values: Any = jax.jit(lambda field, coords: field.apply(field.params, coords))
     for field in fields:
         np.testing.assert_allclose(values(field, COORDS), field(COORDS), atol=1e-6)
     # The second is another argument of the same program.
@@ -134,6 +134,7 @@ def made(**summary):
 def run(name, fit=None, error=None):
     def kept():
         if fit is None:
+            assert error is not None
             raise error
         return fit
 
