@@ -1,4 +1,4 @@
-"""Fit pictures with coordinate networks in JAX and Flax.
+"""Fit images with coordinate networks in JAX and Flax.
 
 Names load on first use, so that `import jax_inr` costs nothing and reaches neither
 JAX nor torch before something needs it.

@@ -27,7 +27,7 @@ MAX_DESCRIPTION = 200  # characters
 
 
 def describe(thing: Any) -> str:
-    """What an object is called in messages and files: a name that lasts, one line."""
+    """The name of an object in messages and files: one line, alike in each process."""
     if isinstance(thing, Foreign):
         return describe(thing.thing)
     if isinstance(thing, tuple) and len(thing) == 2 and all(map(callable, thing)):
@@ -41,7 +41,7 @@ def describe(thing: Any) -> str:
 
 
 class Foreign:
-    """What all adapters have: the object itself, in `thing`."""
+    """The base of all adapters; `thing` is the caller's object."""
 
     thing: Any
     part: str = "network"
@@ -53,7 +53,7 @@ class Foreign:
         return bool(jax.tree.leaves(drawn.get("params", {})))
 
     def _wrap(self, drawn: Any) -> Variables:
-        """What `init` gave under the part's name; without kinds, all is trained."""
+        """The variables of `init` under the part's name; without kinds, all trained."""
         has_kinds = isinstance(drawn, Mapping) and not {*drawn} - {*KINDS}
         drawn = drawn if has_kinds else {"params": drawn}
         return {kind: {self.part: drawn[kind]} for kind in KINDS if drawn.get(kind)}
@@ -124,7 +124,7 @@ class ForeignProtocol(Foreign):
 
 
 class _Static:
-    """The parts of a callable pytree that are no arrays; compared by value."""
+    """The leaves of a callable pytree that are not trained; compared by value."""
 
     def __init__(self, module: Any) -> None:
         leaves, self.treedef = jax.tree.flatten(module)

@@ -93,11 +93,11 @@ class Config:
         6.0, "Positional frequencies go up to 2**octaves - 1 cycles.", 1e-3, 30.0
     )
     num_levels: int = _field(4, "Levels of a grid encoding.", 1, 32)
-    level_features: int = _field(2, "Numbers at each node of a grid.", 1, 64)
-    coarsest: int = _field(16, "Cells an axis of the coarsest level.", 1, 65_536)
-    finest: int = _field(128, "Cells an axis of the finest level.", 1, 65_536)
+    level_features: int = _field(2, "Features at each vertex of a grid.", 1, 64)
+    coarsest: int = _field(16, "Cells per axis of the coarsest level.", 1, 65_536)
+    finest: int = _field(128, "Cells per axis of the finest level.", 1, 65_536)
     log2_table_size: int = _field(
-        14, "A level of the hash grid holds 2**this nodes at most.", 1, 28
+        14, "A level of the hash grid holds at most 2**this vertices.", 1, 28
     )
 
     network: Network = _field(
@@ -107,10 +107,13 @@ class Config:
     )
     activation: Literal["relu", "gelu"] = _field("relu", "Of the hidden layers of mlp.")
     omega_0: float = _field(
-        30.0, "Frequency of the waves of siren, finer and wire.", 1e-3, 1e4
+        30.0,
+        "Frequency of the periodic activations of siren, finer and wire.",
+        1e-3,
+        1e4,
     )
     scale_0: float = _field(
-        10.0, "Inverse width of the bells of gauss and wire.", 1e-3, 1e4
+        10.0, "Inverse width of the Gaussian activations of gauss and wire.", 1e-3, 1e4
     )
     hidden_features: tuple[int, ...] = _field(
         (128, 256), "Widths of the hidden layers.", 1, 65_536
@@ -154,7 +157,7 @@ class Config:
         None, "Pixels a step, drawn at random; None takes them all.", 1, 2**31 - 1
     )
     sampling: Literal["pixels", "lattice"] = _field(
-        "pixels", "A mini-batch is single pixels, or the crossings of rows and columns."
+        "pixels", "A mini-batch: single pixels, or the grid points of rows and columns."
     )
     seed: int = _field(0, "Seed of frequencies, weights and batches.", 0, 2**32 - 1)
     matmul_precision: Literal["float32", "tf32", "bfloat16"] = _field(
@@ -287,6 +290,6 @@ def _check_number(name: str, value: Any, whole: bool, low: float, high: float) -
     if isinstance(value, bool) or not right:
         noun = "whole number" if whole else "number"
         raise ConfigError(f"{name} is {value!r}; it must be a {noun}")
-    # Written so that nan fails.
+    # NaN fails: comparisons with it are false.
     if not low <= value <= high:
         raise ConfigError(f"{name} is {value}; it must lie in {low:g} to {high:g}")

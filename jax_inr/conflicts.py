@@ -1,4 +1,4 @@
-"""What does not go together in a config, and the way out.
+"""Combinations of a config's fields that are rejected, and the way out.
 
 Framework-free.
 """
@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 GRIDS = ("dense_grid", "hash_grid")
 MAX_PERIODIC_SIGMA = 256.0
+# Fields that a resumed run may change: no step already taken depends on them.
+RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
 
 
 def conflicts(config: "Config") -> list[tuple[bool, str, str]]:
-    """What does not go together: whether it is so, the message, the way out."""
+    """Combinations that are rejected, as (is_violated, message, hint)."""
     is_cnn, is_lbfgs = config.network == "cnn", config.optimizer == "lbfgs"
     batch_size = f"batch_size is {config.batch_size}"
     return [
@@ -44,7 +46,7 @@ def conflicts(config: "Config") -> list[tuple[bool, str, str]]:
         ),
         (
             config.sampling == "lattice" and config.train_pixels != "all",
-            f"a lattice crosses whole rows and columns, and train_pixels "
+            "row-column sampling takes whole rows and columns, and train_pixels "
             f"{config.train_pixels} leaves pixels out",
             "use sampling=pixels, or train_pixels=all",
         ),

@@ -41,7 +41,7 @@ def check_view(height: int, width: int, window: Window = FULL) -> None:
         if not -MAX_REACH <= low <= MAX_REACH or not -MAX_REACH <= high <= MAX_REACH:
             raise ConfigError(
                 f"window {first} {low:g}, {second} {high:g} must lie in "
-                f"{-MAX_REACH:g} to {MAX_REACH:g}; 0 to 1 is the picture"
+                f"{-MAX_REACH:g} to {MAX_REACH:g}; 0 to 1 is the image"
             )
         if not low < high:
             raise ConfigError(
@@ -76,7 +76,7 @@ def pixel_axes(
     """The row and the column coordinates of a grid of pixels over a window.
 
     Rounded to float32 from float64, so that a pixel has the same coordinate whether
-    it is met in a window or in the whole picture.
+    it is met in a window or in the whole image.
     """
     top, left, bottom, right = window
     rows = top + (bottom - top) * (np.arange(height) / height)
@@ -87,7 +87,7 @@ def pixel_axes(
 def pixel_grid(
     height: int, width: int, window: Window = FULL
 ) -> Float[np.ndarray, "h w 2"]:
-    """The coordinates of a picture's pixels, (h, w, 2) float32, row before column.
+    """The coordinates of an image's pixels, (h, w, 2) float32, row before column.
 
     The full window covers [0, 1) on both axes; `window` is
     `(top, left, bottom, right)` in the same units and may leave the unit square.

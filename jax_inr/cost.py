@@ -61,9 +61,11 @@ def _count(jaxpr: Any) -> tuple[int, int]:
     floats, products = 0, 0
     for equation in jaxpr.eqns:
         inner = [_inner(value) for value in equation.params.values()]
-        inner = [one for one in inner if one is not None]
+        inner = [found for found in inner if found is not None]
         # Of branches, as for platforms, the one that takes most.
-        branches = [_count(one.jaxpr) for one in equation.params.get("branches", ())]
+        branches = [
+            _count(found.jaxpr) for found in equation.params.get("branches", ())
+        ]
         for more in [*map(_count, inner), *([max(branches)] if branches else [])]:
             floats, products = floats + more[0], products + more[1]
         if inner or branches:

@@ -1,7 +1,7 @@
 """A field's derivatives in space: exact, by forward mode through encoding and network.
 
 Coordinates are those of the unit square, rows first, so a derivative is per height or
-per width of the picture. Everything here is a pure function; jit and vmap it.
+per width of the image. Everything here is a pure function; jit and vmap it.
 """
 
 from typing import Literal
@@ -59,8 +59,8 @@ def curvature(
     """
 
     def second(axis: int) -> Array:
-        def first(at: Array) -> Array:
-            return _slope(model, variables, at, axis)
+        def first(coords: Array) -> Array:
+            return _slope(model, variables, coords, axis)
 
         return jax.jvp(first, (coords,), (_direction(coords, axis),))[1]
 
@@ -101,8 +101,8 @@ def check_derivative(model: Model, kind: str) -> None:
 def _slope(model: Model, variables: Variables, coords: Array, axis: int) -> Array:
     """The derivative of all channels along an axis, one forward pass."""
 
-    def colours(at: Array) -> Array:
-        return model.predict(variables, at)
+    def colours(coords: Array) -> Array:
+        return model.predict(variables, coords)
 
     return jax.jvp(colours, (coords,), (_direction(coords, axis),))[1]
 

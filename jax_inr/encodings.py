@@ -23,7 +23,7 @@ Variables = dict[str, Any]
 
 @runtime_checkable
 class Encoding(Protocol):
-    """What the rest of the package asks of an encoding, one's own included.
+    """The protocol of encodings, a caller's own included.
 
     `is_trained` tells whether features change with the parameters; left out, it is
     whether `init` draws any.
@@ -117,7 +117,7 @@ def fourier_features(
 
 
 class Fourier:
-    """What Fourier encodings share: features of the frequencies B of `frequencies`."""
+    """The base of Fourier encodings: features of the frequencies B."""
 
     num_frequencies: int
     is_trained = False

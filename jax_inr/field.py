@@ -1,4 +1,4 @@
-"""ImageField: what a fit gives, an image as a function of position."""
+"""ImageField: a fitted image as a function of position."""
 
 import dataclasses
 import functools
@@ -11,21 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_inr import derivatives
-from jax_inr.adapters import foreign_parts
+from jax_inr import derivatives, fieldfile
 from jax_inr.config import Config
 from jax_inr.coordinates import FULL, Window, check_view, view_size
 from jax_inr.derivatives import Derivative, check_derivative
-from jax_inr.errors import CheckpointError, ConfigError
-from jax_inr.io import atomic, tensorfile, text
-from jax_inr.model import Model, Variables, make_model
+from jax_inr.io import atomic, tensorfile
+from jax_inr.model import Model, Variables
 from jax_inr.rendering import assemble, colours, render_strips, values
-from jax_inr.tensors import flatten, float32, structure, unflatten_like
+from jax_inr.tensors import flatten, structure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Origin:
-    """What a field says of where it comes from; it takes no part in its structure."""
+    """The provenance of a field, which is no part of the pytree's structure."""
 
     config: Config = Config()
     step: int = 0
@@ -114,14 +112,14 @@ class ImageField:
             (..., c) colours, 1 is white.
         """
         variables = {**self.variables, "params": params}
-        return self._to_white(self.model.predict(variables, coords))
+        return self._to_image(self.model.predict(variables, coords))
 
     def __call__(
         self, coords: Float[Array | np.ndarray, "*n 2"]
     ) -> Float[Array, "*n c"]:
         """The colours at coordinates (..., 2), compiled; see `apply`."""
         coords = jnp.asarray(coords, jnp.float32)
-        return self._to_white(values(colours, self.model, self.variables, coords))
+        return self._to_image(values(colours, self.model, self.variables, coords))
 
     def jacobian(
         self, coords: Float[Array | np.ndarray, "*n 2"]
@@ -154,7 +152,7 @@ class ImageField:
         check_derivative(self.model, kind)
         coords = jnp.asarray(coords, jnp.float32)
         function = getattr(derivatives, kind)
-        return self._to_white(values(function, self.model, self.variables, coords))
+        return self._to_image(values(function, self.model, self.variables, coords))
 
     def render(
         self,
@@ -196,21 +194,21 @@ class ImageField:
         height, width = view_size(height, width, window, (self.height, self.width))
         check_view(height, width, window)
         per_pixel = 1 / np.array((self.height, self.width), np.float32)
-        function, finish = colours, self._to_white
+        function, finish = colours, self._to_image
         if derivative != "none":
             check_derivative(self.model, derivative)
         if derivative == "gradient":
             function = derivatives.gradient
-            finish = lambda strip: self._to_white(strip * per_pixel)  # noqa: E731
+            finish = lambda strip: self._to_image(strip * per_pixel)  # noqa: E731
         elif derivative == "laplacian":
             function = derivatives.curvature
-            finish = lambda strip: self._to_white(strip @ per_pixel**2)  # noqa: E731
+            finish = lambda strip: self._to_image(strip @ per_pixel**2)  # noqa: E731
         model, variables = self.model, self.variables
         return map(
             finish, render_strips(model, variables, height, width, window, function)
         )
 
-    def _to_white(self, colours: Any) -> Any:
+    def _to_image(self, colours: Any) -> Any:
         if self.rgb_max == 255:
             return colours
         return colours * np.float32(self.rgb_max / 255)
@@ -243,16 +241,14 @@ class ImageField:
         atomic.write_atomic(path, page, follow=True)
 
     def header(self) -> dict[str, Any]:
-        """What a field file says beside its tensors."""
-        return {
-            "config": self.config.to_dict(),
-            "height": self.height,
-            "width": self.width,
-            "channels": self.channels,
-            "step": self.step,
-            "backend": self.origin.backend,
-            **foreign_parts(encoding=self.model.encoding, network=self.model.network),
-        }
+        """The header of a field file."""
+        return fieldfile.header_of(
+            self.config,
+            self.model,
+            (self.height, self.width, self.channels),
+            self.step,
+            self.origin.backend,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file: tensors, config, image size. Never pickle.
@@ -276,16 +272,7 @@ class ImageField:
         Raises:
             CheckpointError: the file is damaged, foreign, or of a newer format.
         """
-
-        def check(layout: dict[str, np.ndarray], header: dict[str, Any]) -> None:
-            try:
-                cls.from_tensors(layout, header, encoding=encoding, network=network)
-            except (CheckpointError, ConfigError) as error:
-                name = text.shown(path)
-                raise CheckpointError(f"{name}: {error}", error.hint) from None
-
-        # What the config does not ask for is not read.
-        tensors, header = tensorfile.load_tensors(path, "field", check=check)
+        tensors, header = fieldfile.read(path, encoding=encoding, network=network)
         return cls.from_tensors(tensors, header, encoding=encoding, network=network)
 
     @classmethod
@@ -302,27 +289,5 @@ class ImageField:
         Raises:
             CheckpointError: a header entry or a tensor is missing or wrong.
         """
-        names = ("height", "width", "channels", "step")
-        sizes: list[Any] = [header.get(name) for name in names]
-        if not all(type(n) is int and 0 <= n < 2**31 for n in sizes):
-            raise CheckpointError(f"the header has no sound image size: {sizes}")
-        height, width, channels, step = sizes
-        if not (height and width and channels in (1, 3)):
-            raise CheckpointError(f"the header's image is {height}x{width}x{channels}")
-        config = Config.from_dict(header.get("config"))
-        for part, given in (("encoding", encoding), ("network", network)):
-            if part in header and given is None:
-                raise CheckpointError(
-                    f"the field has {part} {str(header[part])[:200]}, which is not "
-                    "one of ours",
-                    f"give that object, as {part}=…",
-                )
-        shape = (height, width, channels)
-        with float32():
-            model = make_model(config, *shape, encoding=encoding, network=network)
-        # Shapes alone: nothing is drawn or allocated for a file that may be foreign.
-        with float32():
-            like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
-            variables = unflatten_like(like, tensors)
-        backend = str(header.get("backend", ""))
-        return cls.make(model, variables, shape, config, step=step, backend=backend)
+        parts = fieldfile.parse(tensors, header, encoding=encoding, network=network)
+        return cls.make(**parts)

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from jax_inr.config import Config
+from jax_inr.conflicts import RESUMABLE_FIELDS
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
 from jax_inr.inputs import as_config, as_image
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.keywords import suggests
 from jax_inr.lanes import Progress
-from jax_inr.recording import RESUMABLE_FIELDS, find
+from jax_inr.recording import find
 from jax_inr.results import Fit, FitMany
 from jax_inr.run import grouped, make_run
 from jax_inr.running import Options, carry_out
@@ -49,7 +50,7 @@ def fit(
     max_memory_bytes: int | None = None,
     stop: Callable[[], str] = lambda: "",
 ) -> Fit:
-    """Fit an image, or whatever a task measured of one.
+    """Fit an image, or a task's measurements of one.
 
     Args:
         image: (h, w, c) floats in [0, 1], what `load_image` gives, a path, a Pillow
@@ -67,7 +68,7 @@ def fit(
         overwrite: replace the run that `out` holds.
         device: a GPU that is asked for is never replaced.
         on_progress: called after each chunk of steps.
-        on_notice: told, in one line, what the user may not expect.
+        on_notice: called with one line on what the user may not expect.
         save_every_seconds: time between checkpoints.
         film: record film.webp, and film.mp4 where imageio-ffmpeg is installed.
         max_memory_bytes: refuse a fit that needs more; left out, what is left.
@@ -238,7 +239,7 @@ def fit_many(
             f"{len(images)} fits",
             "give each a name of its own",
         )
-    shared: dict[int, Picture] = {}
+    shared: dict[int, Image] = {}
     for image in images:
         if id(image) not in shared and not hasattr(image, "predict"):
             shared[id(image)] = as_image(image)
@@ -280,7 +281,7 @@ def _is_single(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
     # An Image is a tuple, and a path a sequence of letters.
-    several = isinstance(images, Sequence) and not isinstance(images, str | Picture)
+    several = isinstance(images, Sequence) and not isinstance(images, str | Image)
     return not several
 
 

@@ -1,4 +1,4 @@
-"""What people give for an image or a config, where the meaning is plain."""
+"""Images and configs in all plain forms that callers give."""
 
 import os
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.io.images import Picture, load_image
+from jax_inr.io.images import Image, load_image
 from jax_inr.presets import preset
 from jax_inr.recording import checked_pixels, hash_arrays
 
 
-def as_image(image: Any) -> Picture:
+def as_image(image: Any) -> Image:
     """An image in any plain form, checked.
 
     Args:
@@ -24,7 +24,7 @@ def as_image(image: Any) -> Picture:
     """
     if isinstance(image, str | os.PathLike):
         return load_image(image)
-    if isinstance(image, Picture):
+    if isinstance(image, Image):
         checked_pixels(image.image)
         return image
     if hasattr(image, "convert") and hasattr(image, "mode"):  # Pillow's
@@ -49,7 +49,7 @@ def as_image(image: Any) -> Picture:
         array = array[..., None]
     array = np.ascontiguousarray(array, np.float32)
     checked_pixels(array)
-    return Picture(array, "", hash_arrays(array), ())
+    return Image(array, "", hash_arrays(array), ())
 
 
 def _flat(image: Any) -> Any:

@@ -19,7 +19,7 @@ from jax_inr.plan import (
     make_inputs,
     make_plan,
 )
-from jax_inr.tasks import Task, predict_one, squared
+from jax_inr.tasks import Task, predict_item, squared
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +97,7 @@ def check_task(task: Task, model: Model, variables: Any) -> None:
     value = np.asarray(task.values)[0]
 
     def predict(variables: Any, item: Any) -> Any:
-        return predict_one(task, lambda x: model.predict(variables, x), item)
+        return predict_item(task, lambda x: model.predict(variables, x), item)
 
     def traced(what: str, function: Any, *arguments: Any) -> Any:
         try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jax_inr.metrics import psnr_from_mse
 
-# With a target, the loop looks at most this part of the steps apart.
+# With a target, the loop checks it at least this often over the steps.
 TARGET_EVALUATIONS = 50
 
 
@@ -30,11 +30,11 @@ class Trainer(Protocol):
 
     @property
     def device(self) -> object:
-        """What the fits run on; its `str` is for people."""
+        """The device of the fits; its `str` is for people."""
         ...
 
     def compile(self) -> None:
-        """Do the slow things that happen once."""
+        """Compile the programs and prepare the data, once."""
         ...
 
     def advance(
@@ -64,11 +64,11 @@ class Trainer(Protocol):
         ...
 
     def state(self, lane: int) -> dict[str, np.ndarray]:
-        """All that resuming needs."""
+        """The tensors that resuming needs."""
         ...
 
     def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave."""
+        """Load what `state` returned."""
         ...
 
 
@@ -103,7 +103,7 @@ class Rules:
 
 @dataclasses.dataclass
 class Position:
-    """Where a fit is, beside the trainer's state; a checkpoint's header keeps it."""
+    """The progress of a fit beside the trainer's state; a checkpoint keeps it."""
 
     step: int = 0
     seconds: float = 0.0  # of fitting, over all sessions of the run
@@ -118,7 +118,7 @@ class Position:
 
 
 class Progress(NamedTuple):
-    """What a progress display is told after each chunk: the mean over the fits."""
+    """Progress after a chunk of steps, averaged over the fits."""
 
     step: int
     steps: int
@@ -131,7 +131,7 @@ class Progress(NamedTuple):
 
 
 class Recorder:
-    """What the loop tells of a fit; this one forgets everything."""
+    """The receiver of a fit's events in the loop; this base class ignores them."""
 
     def next_frame(self, step: int) -> float:
         """The first step of the film after `step`; infinity where none is made."""
@@ -144,7 +144,7 @@ class Recorder:
         """Take the prediction (h, w, c) at a step of the film."""
 
     def save(self, position: Position, state: dict[str, np.ndarray]) -> None:
-        """Take what resuming needs."""
+        """Take the position and the state that resuming needs."""
 
 
 @dataclasses.dataclass
@@ -157,9 +157,9 @@ class Lane:
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     # "steps", "target_psnr", "max_seconds", "diverged" or a signal's name.
     stopped: str = ""
-    # Of a divergence: the step and its learning rate.
+    # The step of a divergence and its learning rate.
     diverged: tuple[int, float] | None = None
-    # What went wrong in the recorder or an evaluation: the end of this fit alone.
+    # The exception of the recorder or an evaluation; it ends this fit alone.
     error: Exception | None = None
 
     @property
@@ -170,58 +170,67 @@ class Lane:
     @property
     def psnr_db(self) -> float:
         """PSNR of the newest evaluation; NaN before the first."""
-        at = self.position
-        return float(psnr_from_mse(at.last_mse)) if at.num_rows else math.nan
+        position = self.position
+        return (
+            float(psnr_from_mse(position.last_mse)) if position.num_rows else math.nan
+        )
 
     def record(self, step: int, mse: float, loss: float) -> None:
         """Add the evaluation of the parameters after `step` steps."""
-        at = self.position
-        at.last_row = step
-        at.num_rows += 1
-        at.mse_sum += mse
-        at.last_mse = mse
-        if not at.best_step or mse < at.best_mse:
-            at.best_step, at.best_mse = step, mse
+        position = self.position
+        position.last_row = step
+        position.num_rows += 1
+        position.mse_sum += mse
+        position.last_mse = mse
+        if not position.best_step or mse < position.best_mse:
+            position.best_step, position.best_mse = step, mse
         row = {
             "step": step,
-            "seconds": round(at.seconds, 6),
+            "seconds": round(position.seconds, 6),
             "loss": loss,
             "psnr_db": self.psnr_db,
-            "pooled_psnr_db": float(psnr_from_mse(at.mse_sum / at.num_rows)),
+            "pooled_psnr_db": float(
+                psnr_from_mse(position.mse_sum / position.num_rows)
+            ),
         }
         self.rows.append(row)
         self.recorder.row(row)
 
     def why_stop(self) -> str:
-        """What ends the fit here, or nothing; the same for a resumed fit."""
-        at, target = self.position, self.rules.target_psnr
-        # Of the parameters as they are: an older evaluation does not count.
-        if target is not None and at.last_row == at.step and self.psnr_db >= target:
+        """The rule that ends the fit here, or nothing; a resumed fit ends alike."""
+        position, target = self.position, self.rules.target_psnr
+        # Only an evaluation of the current parameters counts.
+        if (
+            target is not None
+            and position.last_row == position.step
+            and self.psnr_db >= target
+        ):
             return "target_psnr"
-        if at.step >= self.rules.steps:
+        if position.step >= self.rules.steps:
             return "steps"
         patience = self.rules.patience_steps
-        if patience is not None and at.last_row - at.best_step >= patience:
+        if patience is not None and position.last_row - position.best_step >= patience:
             return "patience"
         limit = self.rules.max_seconds
-        if limit is not None and at.seconds >= limit:
+        if limit is not None and position.seconds >= limit:
             return "max_seconds"
         return ""
 
     @property
     def worse(self) -> str:
-        """What to tell of a fit that ended worse than it began; else nothing."""
-        at = self.position
-        if not at.last_mse > at.first_mse:
+        """The notice for a fit that ended worse than it began; empty otherwise."""
+        position = self.position
+        if not position.last_mse > position.first_mse:
             return ""
         return (
-            f"the fit is worse than at the start: squared error {at.last_mse:.3g}, "
-            f"{at.first_mse:.3g} untrained; a smaller learning rate may help"
+            "the fit is worse than at the start: squared error "
+            f"{position.last_mse:.3g}, {position.first_mse:.3g} untrained; "
+            "a smaller learning rate may help"
         )
 
 
 class failing:
-    """What goes wrong inside is the failure of this lane or run, and of no other."""
+    """A context in which an exception fails this lane or run alone."""
 
     def __init__(self, fit: Any) -> None:
         self._fit = fit

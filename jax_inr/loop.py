@@ -15,7 +15,7 @@ import numpy as np
 from jax_inr.lanes import Lane, Position, Progress, Trainer, failing
 from jax_inr.metrics import psnr_from_mse
 
-CHUNK_SECONDS = 0.5  # what a signal waits for, at most about
+CHUNK_SECONDS = 0.5  # a signal is answered after about this long
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     that all go on together; a fit that has stopped costs nothing any more.
 
     Args:
-        lanes: a fit each; what becomes of it is written into its lane.
+        lanes: one for each fit; a fit's outcome is written into its lane.
         stop: gives the name of a signal that asks for the end, or nothing. A
             KeyboardInterrupt does the same, as "SIGINT".
     """
@@ -74,7 +74,7 @@ class _Loop:
         return [i for i, lane in enumerate(self.lanes) if not lane.stopped]
 
     def begin(self) -> None:
-        """Take the trainer's steps; look at fits that have taken none."""
+        """Read the trainer's steps; evaluate fits that have taken none."""
         steps = self.trainer.steps
         for index in self.running():
             lane = self.lanes[index]
@@ -110,21 +110,21 @@ class _Loop:
                 bad = np.flatnonzero(~np.isfinite(losses[index]))
                 self.diverge(index, step + int(bad[0] if len(bad) else num_steps - 1))
                 continue
-            at = lane.position
-            at.seconds += seconds
-            at.step, at.loss = step + num_steps, float(losses[index, -1])
+            position = lane.position
+            position.seconds += seconds
+            position.step, position.loss = step + num_steps, float(losses[index, -1])
             with failing(lane):
                 self.evaluate(index, step, losses[index])
         # A chunk is cut short by an evaluation, and its rate is a poor guess then.
         self.rate = num_steps / max(seconds, 1e-9)
         limit = trainer.max_chunk_steps
         self.chunk_steps = int(min(max(self.rate * CHUNK_SECONDS, 1), limit))
-        self.tell(front)
+        self.report(front)
         for index in front:
             self.finish(index)
 
     def next_stop(self, step: int, front: list[int]) -> int:
-        """The step at which the loop has to look at the fits again."""
+        """The step before which no fit needs an evaluation, a frame or its end."""
         ends: list[float] = [step + self.chunk_steps]
         ends += [self.lanes[i].position.step for i in self.running() if i not in front]
         for index in front:
@@ -136,7 +136,7 @@ class _Loop:
         return int(min(ends))
 
     def worked(self, num_steps: int, elapsed: float, cpu_seconds: float) -> float:
-        """The seconds of a chunk: of a process that was paused, those it should take.
+        """The seconds of a chunk; the expected ones where the process was paused.
 
         A chunk much longer than the one before whose processor time did not grow with
         it is a stopped process (SIGSTOP, a closed laptop), not work.
@@ -150,27 +150,27 @@ class _Loop:
     def evaluate(self, index: int, step: int, losses: np.ndarray) -> None:
         """Record the evaluations of a chunk that began after `step` steps."""
         lane, trainer = self.lanes[index], self.trainer
-        rules, at = lane.rules, lane.position
+        rules, position = lane.rules, lane.position
         if rules.losses_evaluate:
             if step == 0:
-                at.first_mse = float(losses[0])
+                position.first_mse = float(losses[0])
             for offset, mse in enumerate(losses.tolist()):
                 if rules.is_due(step + offset):
                     lane.record(step + offset, mse, mse)
-        elif at.step == rules.next_due(step):
+        elif position.step == rules.next_due(step):
             start = time.perf_counter()
             mse = trainer.evaluate(index)
-            at.seconds += time.perf_counter() - start
+            position.seconds += time.perf_counter() - start
             if not math.isfinite(mse):
-                self.diverge(index, at.step)
+                self.diverge(index, position.step)
                 return
             is_target = rules.target_psnr is not None and (
                 float(psnr_from_mse(mse)) >= rules.target_psnr
             )
-            if rules.is_due(at.step) or is_target:
-                lane.record(at.step, mse, at.loss)
-        if at.step == lane.recorder.next_frame(step):
-            lane.recorder.frame(at.step, trainer.predict(index))
+            if rules.is_due(position.step) or is_target:
+                lane.record(position.step, mse, position.loss)
+        if position.step == lane.recorder.next_frame(step):
+            lane.recorder.frame(position.step, trainer.predict(index))
 
     def diverge(self, index: int, step: int) -> None:
         """End a fit that is not finite at a step; it goes back to before the chunk."""
@@ -189,19 +189,19 @@ class _Loop:
         lane = self.lanes[index]
         if lane.stopped or not (why := lane.why_stop()):
             return
-        at = lane.position
+        position = lane.position
         with failing(lane):
-            is_new = at.last_row != at.step
-            mse = self.trainer.evaluate(index) if is_new else at.last_mse
+            is_new = position.last_row != position.step
+            mse = self.trainer.evaluate(index) if is_new else position.last_mse
             if not math.isfinite(mse):
-                self.diverge(index, at.step)
+                self.diverge(index, position.step)
                 return
-            # Without a row that a fit of more steps would not have.
-            lane.recorder.save(at, self.trainer.state(index))
+            # The checkpoint lacks the last row: a fit of more steps would not have it.
+            lane.recorder.save(position, self.trainer.state(index))
             if is_new:
-                lane.record(at.step, mse, at.loss)
-            if lane.recorder.next_frame(at.step) < math.inf:
-                lane.recorder.frame(at.step, self.trainer.predict(index))
+                lane.record(position.step, mse, position.loss)
+            if lane.recorder.next_frame(position.step) < math.inf:
+                lane.recorder.frame(position.step, self.trainer.predict(index))
             lane.stopped = why
 
     def interrupt(self, name: str) -> None:
@@ -212,7 +212,7 @@ class _Loop:
             self.lanes[index].stopped = self.lanes[index].stopped or name
 
     def save(self, indices: Sequence[int]) -> None:
-        """Have checkpoints written."""
+        """Write checkpoints of some lanes."""
         for index in indices:
             lane = self.lanes[index]
             with failing(lane):
@@ -233,10 +233,10 @@ class _Loop:
             lane.position = position
             del lane.rows[rows:]
 
-    def tell(self, front: list[int]) -> None:
-        """Tell the display of the means over the fits that went on."""
+    def report(self, front: list[int]) -> None:
+        """Report the means over the fits that advanced."""
         lanes = [self.lanes[i] for i in front]
-        at = lanes[0].position
+        position = lanes[0].position
         loss = float(np.mean([lane.position.loss for lane in lanes]))
         evaluated = [lane for lane in lanes if lane.position.num_rows]
         psnr_db = math.nan
@@ -244,13 +244,13 @@ class _Loop:
             psnr_db = float(np.mean([lane.psnr_db for lane in evaluated]))
         self.on_progress(
             Progress(
-                step=at.step,
+                step=position.step,
                 steps=lanes[0].rules.steps,
-                seconds=at.seconds,
+                seconds=position.seconds,
                 loss=loss,
                 psnr_db=psnr_db,
                 steps_per_second=self.rate or math.nan,
-                evaluated_step=at.last_row,
+                evaluated_step=position.last_row,
                 loss_psnr_db=float(psnr_from_mse(loss)),
             )
         )

@@ -23,7 +23,7 @@ Variables = dict[str, Any]
 
 @runtime_checkable
 class Network(Protocol):
-    """What the rest of the package asks of a network, one's own included.
+    """The protocol of networks, a caller's own included.
 
     Three attributes may be left out. `per_pixel`: it is a function of one position's
     features, not of a whole grid (True). `is_smooth`: its curvature does not lie in

@@ -15,7 +15,7 @@ from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates
 from jax_inr.tasks import Field, Task, pixel_colour
 from jax_inr.tensors import structure
 
-# The most that features of all points may take before they are computed anew.
+# Features of all points that take more are recomputed at each step.
 MAX_FEATURE_BYTES = 1 << 30
 # Points whose activations are in memory at a time, by platform.
 TILE_POINTS = {"cpu": 1 << 10}
@@ -25,7 +25,7 @@ Sampling = Literal["pixels", "lattice"]
 
 
 class TrainData(NamedTuple):
-    """What a step reads; the leading axis of all but the last is the measurements."""
+    """The data of a step; the leading axis of all but the last is the measurements."""
 
     inputs: Any  # features of each measurement's points, or their positions; or None
     items: Any  # of the task
@@ -43,7 +43,7 @@ class Numbers(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TrainPlan:
-    """What stays fixed over a fit, and so is compiled in; hashable.
+    """The constants of a fit, which are compiled in; hashable.
 
     Two fits of equal plans and equal shapes share their programs.
     """
@@ -68,8 +68,8 @@ class TrainPlan:
         return self.batch_size is not None or self.sampling == "lattice"
 
     @property
-    def lattice(self) -> tuple[int, int]:
-        """Rows and columns whose Cartesian product has about `batch_size` pixels."""
+    def grid_shape(self) -> tuple[int, int]:
+        """Rows and columns of row-column sampling: about `batch_size` grid points."""
         if self.batch_size is None:
             return self.height, self.width
         share = (self.batch_size / (self.height * self.width)) ** 0.5

@@ -7,7 +7,7 @@ from jax_inr.errors import ConfigError
 
 PRESETS: dict[str, Config] = {
     # The notebook's first attempt: 3x3 convolutions over raw pixel indices. It shows
-    # spectral bias: colours and no detail, about 17.7 dB on the sample picture.
+    # spectral bias: colours and no detail, about 17.7 dB on the sample image.
     "cnn": Config(
         preset="cnn",
         rgb_max=256,
@@ -19,7 +19,7 @@ PRESETS: dict[str, Config] = {
         steps=1000,
         eval_every=50,
     ),
-    # The notebook's Fourier network: about 32.6 dB on the sample picture.
+    # The notebook's Fourier network: about 32.6 dB on the sample image.
     "fourier": Config(
         preset="fourier",
         rgb_max=256,
@@ -27,7 +27,7 @@ PRESETS: dict[str, Config] = {
         steps=1000,
         eval_every=10,
     ),
-    # The notebook's optimised implementation: about 32.9 dB on the sample picture.
+    # The notebook's optimised implementation: about 32.9 dB on the sample image.
     "optimized": Config(
         preset="optimized",
         rgb_max=256,
@@ -47,7 +47,7 @@ PRESETS: dict[str, Config] = {
         eval_every=250,
     ),
     # The fewest seconds to the notebook's PSNR: trained grids, a small network and
-    # Adam on lattices of pixels; fewer parameters than the notebook's network.
+    # Adam with row-column sampling; fewer parameters than the notebook's network.
     "fast": Config(
         preset="fast",
         encoding="dense_grid",
@@ -63,7 +63,8 @@ PRESETS: dict[str, Config] = {
         eval_every=100,
     ),
     # The best PSNR that the notebook's number of parameters gave in about 40 seconds
-    # of two cores: the same frequencies and widths, waves instead of ReLU, and Muon.
+    # of two cores: the same frequencies and widths, periodic activations instead of
+    # ReLU, and Muon.
     "quality": Config(
         preset="quality",
         network="siren",

@@ -16,6 +16,7 @@ LANES, COPIED = PartitionSpec("lanes"), PartitionSpec()
 
 
 def sharding_of(devices: tuple[Any, ...], spec: PartitionSpec) -> Any:
+    """The placement of an array with the axes of `spec` on some devices."""
     if len(devices) == 1:
         return SingleDeviceSharding(devices[0])
     return NamedSharding(Mesh(np.array(devices), ("lanes",)), spec)
@@ -44,7 +45,7 @@ def compile_chunk(
         num_steps: Any,
         active: Any,
     ) -> Any:
-        def one(lane: Any) -> Any:
+        def lane_chunk(lane: Any) -> Any:
             state, constants, own, key, is_active = lane
             if shares_inputs:
                 own = own._replace(inputs=data.inputs)
@@ -60,9 +61,11 @@ def compile_chunk(
         own = data._replace(inputs=None) if shares_inputs else data
         lanes = states, constants, own, keys, active
         if len(active) == 1:
-            single = one(jax.tree.map(lambda leaf: leaf[0], lanes))
+            single = lane_chunk(jax.tree.map(lambda leaf: leaf[0], lanes))
             return jax.tree.map(lambda leaf: leaf[None], single)
-        return jax.lax.map(one, lanes) if in_turn else jax.vmap(one)(lanes)
+        return (
+            jax.lax.map(lane_chunk, lanes) if in_turn else jax.vmap(lane_chunk)(lanes)
+        )
 
     states, constants, data, keys = jax.tree.unflatten(tree, leaves)
     specs = TrainData(LANES, LANES, LANES, LANES, LANES)  # pyright: ignore

@@ -1,6 +1,6 @@
 """A run's folder as the loop's Recorder: what a fit was made of, and how it goes on.
 
-Framework-free. `identity` is what makes two fits the same one; a folder holds one.
+Framework-free. Fits of equal identity are the same fit; a folder holds one.
 """
 
 import dataclasses
@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jax_inr.config import Config
+from jax_inr.conflicts import RESUMABLE_FIELDS
 from jax_inr.draw import film
 from jax_inr.errors import CheckpointError, ConfigError, ImageError, OutputError
 from jax_inr.io import summaries
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Position, Recorder
 
-# What may differ between a run and its continuation: no step that was taken follows it.
-RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
-# What a caller may bring instead of the config's own.
+# Objects that a caller may give in place of the config's.
 PARTS = ("encoding", "network", "optimizer", "loss", "task")
 
 Json = dict[str, Any]
@@ -28,7 +27,7 @@ Json = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What a fit is made of: measurements, config, back end, a caller's own objects."""
+    """The identity of a fit: measurements, config, back end, a caller's own objects."""
 
     pixels_sha256: str
     config: Config
@@ -86,10 +85,10 @@ def hash_arrays(*arrays: Any) -> str:
 
 
 class Found(NamedTuple):
-    """What a run's folder holds of a run that has not ended, or can go on."""
+    """The state of a run in a folder that has not ended, or can go on."""
 
     identity: Identity
-    image: Picture | None
+    image: Image | None
     tensors: dict[str, np.ndarray] | None  # None: stopped before its first checkpoint
     position: Position
     notices: list[str]
@@ -102,7 +101,7 @@ def find(folder: RunFolder) -> Found:
         CheckpointError: no file is good, or they are of different runs.
     """
     where = shown(folder.path)
-    image, about = folder.load_picture()
+    image, about = folder.load_original()
     checkpoint = folder.load_checkpoint()
     if checkpoint is None:
         header, tensors, notices = {"config": folder.read_json("config.json")}, None, []
@@ -148,7 +147,7 @@ def find(folder: RunFolder) -> Found:
 def _position(fields: Any, where: str) -> Position:
     kinds = {field.name: field.type for field in dataclasses.fields(Position)}
     found = fields if isinstance(fields, dict) else {}
-    # Written so that nan fails.
+    # NaN fails: comparisons with it are false.
     if {k: type(v) for k, v in found.items()} != kinds or not all(
         v >= 0 for v in found.values()
     ):
@@ -174,27 +173,27 @@ def finished(folder: RunFolder) -> Identity | None:
 
 
 class RunRecorder(Recorder):
-    """Writes what the loop tells into a run's folder."""
+    """A recorder that writes evaluations, frames and checkpoints into a folder."""
 
     def __init__(
         self,
         folder: RunFolder,
         identity: Identity,
-        image: Picture | None,
+        image: Image | None,
         films: bool = False,
     ) -> None:
         self.folder, self.identity, self.image = folder, identity, image
         self.films = films
 
     def begin(self, found: Found | None) -> None:
-        """Write what a run begins with, or cut back what goes on."""
+        """Write the files of a new run, or cut the log back to the checkpoint."""
         folder = self.folder
         if found is None:
             folder.clear()
         folder.unfinish()
         # The config comes last: a run that was killed before begins again.
         if found is None:
-            folder.save_picture(self.image, self.identity.about())
+            folder.save_original(self.image, self.identity.about())
         folder.write_json("config.json", self.identity.config.to_dict())
         folder.truncate_metrics(found.position.last_row if found else 0)
 
@@ -206,7 +205,7 @@ class RunRecorder(Recorder):
 
     def frame(self, step: int, prediction: np.ndarray) -> None:
         assert self.image is not None
-        drawn = summaries.to_white(prediction, self.identity.config.rgb_max)
+        drawn = summaries.to_image(prediction, self.identity.config.rgb_max)
         self.folder.save_frame(step, film.encode_frame(step, drawn, self.image.image))
 
     def save(self, position: Position, state: dict[str, np.ndarray]) -> None:
@@ -228,7 +227,7 @@ def refuse_other(folder: RunFolder, difference: str) -> OutputError:
 
 
 def checked_pixels(image: np.ndarray) -> None:
-    """Refuse what is no image.
+    """Refuse an array that is no image.
 
     Raises:
         ImageError: it is not (height, width, 1 or 3) floats in [0, 1].
@@ -237,7 +236,7 @@ def checked_pixels(image: np.ndarray) -> None:
         raise ImageError(
             f"an image of shape {image.shape} is not (height, width, 1 or 3)"
         )
-    # Written so that NaN fails.
+    # NaN fails: comparisons with it are false.
     if not ((image >= 0) & (image <= 1)).all():
         raise ImageError(
             "the image has values outside [0, 1], or not finite",

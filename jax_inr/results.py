@@ -1,4 +1,4 @@
-"""Fit and FitMany: what fits give, their numbers, histories and fields."""
+"""Fit and FitMany: the results of fits, with numbers, histories and fields."""
 
 import dataclasses
 import functools
@@ -13,9 +13,9 @@ from jax_inr.io.tensorfile import load_tensors
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fit:
-    """What `fit` gives.
+    """The result of `fit`.
 
-    summary: what summary.json says. rows: the evaluations, with step, seconds, loss,
+    summary: as in summary.json. rows: the evaluations, with step, seconds, loss,
     psnr_db, pooled_psnr_db. tensors: parameters and constants, by name. header: of the
     field file. model: of the JAX back end.
     """
@@ -39,7 +39,7 @@ class Fit:
 
     @functools.cached_property
     def field(self) -> Any:
-        """The fitted ImageField; with the torch back end, JAX's twin."""
+        """The fitted ImageField; the torch back end's as its equivalent in JAX."""
         from jax_inr.field import ImageField
 
         if self.model is None:
@@ -82,10 +82,10 @@ class Fit:
 
     def _repr_png_(self) -> bytes:
         from jax_inr.io.images import encode_png
-        from jax_inr.io.summaries import to_white
+        from jax_inr.io.summaries import to_image
 
         rgb_max = self.header["config"]["rgb_max"]
-        return encode_png(to_white(self.prediction, rgb_max))
+        return encode_png(to_image(self.prediction, rgb_max))
 
     @classmethod
     def load(cls, folder: RunFolder, model: Any = None) -> "Fit":
@@ -99,9 +99,9 @@ class Fit:
 
 
 class FitMany(Sequence[Fit]):
-    """What `fit_many` gives: a Fit each, in order.
+    """The result of `fit_many`: a sequence of Fits, in order.
 
-    failures: by name, what went wrong with a fit; asking for that fit raises it.
+    failures: exceptions by the name of the fit; asking for that fit raises its own.
     """
 
     def __init__(self, runs: Sequence[Any]) -> None:

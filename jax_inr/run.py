@@ -1,4 +1,4 @@
-"""A run: a fit on its way from what was given to what comes out."""
+"""A run: one fit, from the caller's arguments to its result."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from jax_inr import cost
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.inputs import as_image
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.lanes import Rules
 from jax_inr.recording import PARTS, Found, Identity, hash_arrays
@@ -22,10 +22,10 @@ MOST_AT_ONCE = 64  # fits of one program
 
 @dataclasses.dataclass
 class Run:
-    """A fit: what it is made of, where it is written, and what became of it."""
+    """One fit: its identity, its folder and its outcome."""
 
     name: str
-    image: Picture | None
+    image: Image | None
     shape: tuple[int, int, int]
     identity: Identity
     rules: Rules
@@ -43,18 +43,18 @@ class Run:
 
     @property
     def backend(self) -> str:
-        """Who computes."""
+        """The back end that computes."""
         return self.identity.backend
 
     def kept(self) -> Fit:
-        """The fit as far as it got; raises what went wrong where there is none."""
+        """The fit as far as it got; raises its error if there is none."""
         if self.fit is None:
             assert self.error is not None
             raise self.error
         return self.fit
 
     def result(self) -> Fit:
-        """The fit; raises what went wrong."""
+        """The fit; raises its error if it has failed."""
         if self.error is not None:
             raise self.error
         return self.kept()
@@ -72,7 +72,7 @@ def make_run(
     out: Any = None,
     name: str = "",
 ) -> Run:
-    """Resolve what was given to a run.
+    """Make a run of the caller's arguments.
 
     Raises:
         ConfigError, ImageError: as their names say.
@@ -93,12 +93,12 @@ def make_run(
                 f"the torch back end fits the notebook's networks, not your {[*given]}",
                 "leave them out, or use the jax back end",
             )
-        picture = as_image(image)
-        identity = Identity(hash_arrays(picture.image), config, backend)
-        whole = _is_whole(config.batch_size, picture.image[..., 0].size)
+        image = as_image(image)
+        identity = Identity(hash_arrays(image.image), config, backend)
+        whole = _is_whole(config.batch_size, image.image[..., 0].size)
         rules = _rules(config, whole)
-        shape = picture.image.shape
-        return Run(name, picture, shape, identity, rules, out=out)  # pyright: ignore
+        shape = image.image.shape
+        return Run(name, image, shape, identity, rules, out=out)  # pyright: ignore
     if backend != "jax":
         raise ConfigError(f"unknown back end {backend!r}", "use jax or torch")
     return _make_jax_run(image, config, given, out, name)
@@ -114,18 +114,18 @@ def _make_jax_run(
     from jax_inr.tensors import float32
 
     if "task" in given:
-        task, picture = image, None
+        task, image = image, None
         if given.get("loss") is not None:
             task = task.replace(loss=given["loss"])
         if task.image is not None:
-            picture = as_image(task.image)
+            image = as_image(task.image)
         apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
         arrays = _leaves((task.items, task.values, task.weights, apart))
         digest = hash_arrays(*arrays)
     else:
-        picture = as_image(image)
-        task = tasks.from_config(config, picture.image, given.get("loss"))
-        digest = hash_arrays(picture.image)
+        image = as_image(image)
+        task = tasks.from_config(config, image.image, given.get("loss"))
+        digest = hash_arrays(image.image)
     with float32():
         job = make_job(
             task,
@@ -146,7 +146,7 @@ def _make_jax_run(
     rules = _rules(config, evaluates and task.held_out is None)
     if task.held_out is not None:
         rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
-    return Run(name, picture, task.shape, identity, rules, job, out)
+    return Run(name, image, task.shape, identity, rules, job, out)
 
 
 def _leaves(tree: Any) -> list[np.ndarray]:
@@ -173,7 +173,7 @@ def _rules(config: Config, losses_evaluate: bool) -> Rules:
 def grouped(
     runs: Iterable[Run], max_memory_bytes: int | None = None
 ) -> Iterator[list[Run]]:
-    """Runs that can share a program, no more of them at once than memory holds.
+    """Groups of runs that share a program, each small enough for memory.
 
     Runs that are done already count too, so that a second call makes the same groups
     and the same programs, and what goes on is bit for bit the same.

@@ -11,7 +11,7 @@ from jax_inr.config import Config
 from jax_inr.draw import film
 from jax_inr.draw.encoding import encoding_channels
 from jax_inr.io import summaries
-from jax_inr.io.images import Picture, encode_png
+from jax_inr.io.images import Image, encode_png
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.results import Fit
@@ -21,18 +21,18 @@ def write_reconstruction(
     folder: RunFolder, prediction: np.ndarray, config: Config
 ) -> None:
     """Write reconstruction.png: the prediction where 1 is white."""
-    fit = summaries.to_white(prediction, config.rgb_max)
+    fit = summaries.to_image(prediction, config.rgb_max)
     folder.write("reconstruction.png", encode_png(fit))
 
 
-def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
+def write_figures(folder: RunFolder, fit: Fit, image: Image) -> None:
     """Write comparison.png, curves.png and encoding.png."""
     # Imported late: matplotlib takes half a second.
     from jax_inr.draw import plots
 
     summary, pixels = fit.summary, image.image
     caption = f"{name_of(image)} · {summary['preset']} · step {fit.steps}"
-    drawn = summaries.to_white(fit.prediction, fit.header["config"]["rgb_max"])
+    drawn = summaries.to_image(fit.prediction, fit.header["config"]["rgb_max"])
     figure = plots.comparison(pixels, drawn, summary["psnr_db"], caption)
     folder.write("comparison.png", plots.png(figure))
     figure = plots.curves(folder.read_metrics(), caption)
@@ -43,19 +43,21 @@ def write_figures(folder: RunFolder, fit: Fit, image: Picture) -> None:
     folder.write("encoding.png", plots.png(figure))
 
 
-def write_film(folder: RunFolder, picture: Picture, config: Config, step: int) -> None:
+def write_film(folder: RunFolder, image: Image, config: Config, step: int) -> None:
     """Write film.webp of the frames up to `step`, and film.mp4 where that is possible.
 
     Frames that are damaged are left out.
     """
-    paths = [path for at, path in folder.list_frames().items() if at <= step]
+    paths = [
+        path for frame_step, path in folder.list_frames().items() if frame_step <= step
+    ]
     frames = [frame for frame in map(film.read_frame, paths) if frame is not None]
-    caption = f"{name_of(picture)} · {config.preset}"
+    caption = f"{name_of(image)} · {config.preset}"
     folder.write("film.webp", film.to_webp(film.drawn(frames, caption), len(frames)))
     if film.has_mp4():
         folder.write("film.mp4", film.to_mp4(film.drawn(frames, caption)))
 
 
-def name_of(picture: Picture) -> str:
+def name_of(image: Image) -> str:
     """What captions call an image: its file's name, on one line."""
-    return shown(Path(picture.path or "image").name)
+    return shown(Path(image.path or "image").name)

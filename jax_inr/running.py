@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jax_inr import cost
-from jax_inr.errors import (
-    CheckpointError,
-    DivergedError,
-    Interrupted,
-    OutputError,
-)
+from jax_inr.endings import diverged, interrupted
+from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import summaries
 from jax_inr.io.reading import refuse_link
 from jax_inr.io.runs import RunFolder
@@ -34,7 +29,7 @@ from jax_inr.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How fits are carried out; none of it changes a number. See `fitting.fit`."""
+    """Execution options; none changes the result. `fitting.fit` explains them."""
 
     device: str = "auto"
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -71,7 +66,7 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
             with cost.memory_errors():
                 _fit(runs, todo, options, start)
         except Exception as error:
-            # No other group's concern.
+            # The error belongs to this group; other groups go on.
             for run in todo:
                 if run.fit is None and run.error is None:
                     run.error = error
@@ -81,9 +76,9 @@ def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:
         return
-    # Of the folders below that of all runs, none is a link.
-    for each in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
-        refuse_link(each, OutputError)
+    # No folder between that of all runs and this run's may be a link.
+    for folder in (run.out, *run.out.parents)[: len(Path(run.name).parts)]:
+        refuse_link(folder, OutputError)
     folder = folders.enter_context(RunFolder.create(run.out, overwrite=True))
     if folder.is_empty() or overwrite:
         run.folder = folder
@@ -152,9 +147,9 @@ def _fit(
         with failing(run):
             _finish(trainer, index, run, lane, options, compile_seconds, start)
     signals = [lane.stopped for lane in lanes if lane.is_interrupted]
-    # Also a signal that came too late to end the loop: the caller has to know.
+    # A signal may come too late to end the loop; the caller has to know of it.
     if name := (signals[0] if signals else options.stop()):
-        raise _interrupted(name, runs, lanes)
+        raise interrupted(name, runs, lanes)
 
 
 def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:
@@ -173,7 +168,7 @@ def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:
 
 
 def _load(trainer: Trainer, index: int, run: Run) -> None:
-    """Have the trainer take up the state of a run that goes on."""
+    """Load the state of a run that goes on into the trainer."""
     if run.found is None or run.found.tensors is None:
         return
     where = "" if run.out is None else f"{shown(run.out)}: "
@@ -210,13 +205,18 @@ def _finish(
     """Make the Fit of a lane that has ended, and write it."""
     if lane.error is not None:
         raise lane.error
-    at, config = lane.position, run.config
+    position, config = lane.position, run.config
     if lane.worse and not lane.is_interrupted and not lane.diverged:
         options.on_notice(_named(run, lane.worse))
     prediction, tensors = trainer.predict(index), trainer.parameters(index)
     height, width, channels = run.shape
     header = {"config": config.to_dict(), "backend": run.backend}
-    header |= {"height": height, "width": width, "channels": channels, "step": at.step}
+    header |= {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "step": position.step,
+    }
     header |= {k: v for k, v in run.identity.parts if k in ("encoding", "network")}
     summary = summaries.summarise(
         config,
@@ -228,14 +228,16 @@ def _finish(
         measured_psnr_db=lane.psnr_db,
         parts=dict(run.identity.parts),
         device=str(trainer.device),
-        step=at.step,
+        step=position.step,
         stopped=lane.stopped,
-        seconds={"compile": compile_seconds, "fit": at.seconds},
+        seconds={"compile": compile_seconds, "fit": position.seconds},
     )
     model = run.job.model if run.job else None
     rows = lane.rows
     if run.folder is not None:  # also those of sessions before
-        rows = [row for row in run.folder.read_metrics() if row["step"] <= at.last_row]
+        rows = [
+            row for row in run.folder.read_metrics() if row["step"] <= position.last_row
+        ]
     run.fit = Fit(summary, rows, tensors, header, model, prediction)
     if run.folder is not None:
         from jax_inr import run_images
@@ -245,10 +247,10 @@ def _finish(
         if not lane.is_interrupted and run.image is not None:
             run_images.write_figures(run.folder, run.fit, run.image)
             if isinstance(lane.recorder, RunRecorder) and lane.recorder.films:
-                run_images.write_film(run.folder, run.image, config, at.step)
+                run_images.write_film(run.folder, run.image, config, position.step)
     summary["seconds"]["total"] = time.perf_counter() - start
     if lane.diverged is not None:
-        raise _diverged(lane)
+        raise diverged(lane)
     if run.folder is not None and not lane.is_interrupted:
         run.folder.write_json("summary.json", summary)
     if not lane.is_interrupted:
@@ -257,36 +259,3 @@ def _finish(
 
 def _named(run: Run, text: str) -> str:
     return f"{run.name}: {text}" if run.name else text
-
-
-def _diverged(lane: Lane) -> DivergedError:
-    assert lane.diverged is not None
-    step, rate = lane.diverged
-    driven = "" if math.isnan(rate) else f", learning rate {rate:g}"
-    return DivergedError(
-        f"the fit diverged: not finite at step {step}{driven}; "
-        f"the state after step {lane.position.step} is kept",
-        "try a smaller learning rate"
-        if math.isnan(rate)
-        else f"try learning_rate={rate / 10:g}, or more warmup_steps",
-    )
-
-
-def _interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Interrupted:
-    import signal
-
-    number = getattr(signal, name, signal.SIGINT)
-    pairs = [
-        (run, lane)
-        for run, lane in zip(runs, lanes, strict=True)
-        if lane.stopped != "done"
-    ]
-    steps = max((lane.position.step for _, lane in pairs), default=0)
-    kept = ""
-    saved = [run for run, lane in pairs if run.out is not None and lane.is_interrupted]
-    if len(saved) == 1:
-        kept = f"; to be resumed from {shown(saved[0].out or '')}"
-    elif saved:
-        kept = f"; {len(saved)} runs are to be resumed by the same call"
-    fits = [run.fit for run in runs if run.fit is not None]
-    return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -27,7 +27,7 @@ def num_trained(config: Config, height: int, width: int) -> int:
 def train_mask(config: Config, height: int, width: int) -> Bool[np.ndarray, "h w"]:
     """True at the pixels that are trained on.
 
-    alternate: even rows and even columns, the split of arXiv 2006.10739's picture
+    alternate: even rows and even columns, the split of arXiv 2006.10739's image
     table. random: exactly `num_trained` pixels, drawn without replacement from the
     seed alone.
     """

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from jax_inr import machine
 from jax_inr.errors import DeviceError
+from jax_inr.evaluation import measured_mse
 from jax_inr.job import Job, sharing
 from jax_inr.metrics import clipped_mse
 from jax_inr.model import Model, Variables
@@ -29,10 +30,9 @@ from jax_inr.plan import (
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
 from jax_inr.tensors import flatten, float32, unflatten_like
-from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state, predict_batch
+from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state
 
 T = TypeVar("T")
-EVALUATED = 1 << 12  # measurements that an evaluation predicts at a time
 
 
 class JaxTrainer:
@@ -78,7 +78,7 @@ class JaxTrainer:
 
     @property
     def device(self) -> str:
-        """What the fits run on, for people."""
+        """The device of the fits, for people."""
         return machine.describe(self._device)
 
     @property
@@ -169,11 +169,11 @@ class JaxTrainer:
         return flatten(self.variables(lane))
 
     def state(self, lane: int) -> dict[str, np.ndarray]:
-        """All that a resumed run needs beside its job."""
+        """The tensors that a resumed run needs beside its job."""
         return flatten(_lane(self._checkpoint, lane))
 
     def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
-        """Take up what `state` gave; CheckpointError names a leaf that differs."""
+        """Load what `state` returned; CheckpointError names a leaf that differs."""
         whole = jax.tree.map(np.array, self._checkpoint)
         loaded = unflatten_like(_lane(whole, lane), tensors)
 
@@ -189,7 +189,7 @@ class JaxTrainer:
         self._before = self._state
         self._held_out.clear()
         if self._data is not None:
-            # Its features are those of the frequencies before.
+            # The features on the device are those of the frequencies before.
             self._data = self._make_data()
 
     @property
@@ -206,28 +206,15 @@ class JaxTrainer:
             self._held_out[lane] = make_inputs(plan, task, variables)
         items = jax.tree.map(jnp.asarray, task.items)
         inputs, values = self._held_out[lane], np.asarray(task.values)
-        return self._mse(variables, inputs, items, values)
+        return measured_mse(plan, variables, inputs, items, values)
 
     def _measured_mse(self, lane: int) -> float:
         assert self._data is not None
         data = self._data
         inputs = data.inputs if self._shares_inputs else _lane(data.inputs, lane)
         items, values = _lane((data.items, data.values), lane)
-        return self._mse(self.variables(lane), inputs, items, values)
-
-    def _mse(
-        self, variables: Variables, inputs: Any, items: Any, values: np.ndarray
-    ) -> float:
-        total, count = 0.0, len(values)
-        size = min(EVALUATED, count)
-        for start in range(0, count, size):
-            index = np.minimum(np.arange(start, start + size), count - 1)
-            part = jax.tree.map(lambda leaf, index=index: leaf[index], (inputs, items))
-            predicted = np.asarray(_predict_batch(self._plan, variables, *part))
-            kept = slice(start, start + size)
-            error = predicted[: count - start].astype(np.float64) - values[kept]
-            total += float(np.sum(error**2))
-        return total / values.size
+        variables = self.variables(lane)
+        return measured_mse(self._plan, variables, inputs, items, values)
 
     def _make_data(self) -> TrainData:
         made = []
@@ -239,7 +226,7 @@ class JaxTrainer:
             made.append(TrainData(inputs, *rest))
         if self._shares_inputs:
             inputs = self._put(made[0].inputs, COPIED)
-            return self._stack([one._replace(inputs=None) for one in made])._replace(
+            return self._stack([data._replace(inputs=None) for data in made])._replace(
                 inputs=inputs
             )
         return self._stack(made)
@@ -279,7 +266,7 @@ def _lane(tree: Any, lane: int) -> Any:
 
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
-    """What a function will give, from a thread of its own."""
+    """The result of a function that runs in a thread of its own."""
 
     def in_float32() -> T:
         # JAX's switches of a context are those of one thread.
@@ -305,4 +292,3 @@ def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
 
 
 _init_state = jax.jit(init_state, static_argnums=0)
-_predict_batch = jax.jit(predict_batch, static_argnums=0)

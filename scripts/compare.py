@@ -1,4 +1,4 @@
-"""The Fourier-features table on a folder of pictures; `--help` lists the options."""
+"""The Fourier-features table on a folder of images; `--help` lists the options."""
 
 import sys
 

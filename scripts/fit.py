@@ -1,4 +1,4 @@
-"""Fit a picture with a coordinate network; `--help` lists the options."""
+"""Fit an image with a coordinate network; `--help` lists the options."""
 
 import sys
 

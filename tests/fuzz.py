@@ -43,7 +43,8 @@ with atheris.instrument_imports(include=["jax_inr", "PIL", "tifffile"]):
     from jax_inr.cli import options
     from jax_inr.errors import CheckpointError, ConfigError, ImageError, JaxInrError
     from jax_inr.field import ImageField
-    from jax_inr.io.images import Picture, load_image
+    from jax_inr.io import images
+    from jax_inr.io.images import load_image
     from jax_inr.io.runs import RunFolder
     from jax_inr.run import make_run
     from jax_inr.trainer import JaxTrainer
@@ -210,7 +211,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 def make_target(name: str, folder: Path) -> Target:
     """A target; its files lie in the folder."""
-    picture = Picture(PIXELS, "cat.png", "0" * 64, ("turned",))
+    picture = images.Image(PIXELS, "cat.png", "0" * 64, ("turned",))
     run = folder / "run"
     fit(picture, CONFIG, out=run, on_notice=lambda text: None)
     job = make_run(picture, CONFIG).job

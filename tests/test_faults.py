@@ -641,7 +641,7 @@ def test_a_checkpoint_of_another_run(copy, fit_py, tmp_path, no_jax):
     tensors, header = tensorfile.load_tensors(picture, "picture")
     tensorfile.save_tensors(picture, "picture", {"image": 1 - tensors["image"]}, header)
     line = said(fit_py("--resume", "run", cwd=tmp_path, env=no_jax), 4)
-    assert "the picture is not the one" in line
+    assert "the image is not the one" in line
     tensorfile.save_tensors(picture, "picture", tensors, header)
 
     config = json.loads((copy / "config.json").read_text())
@@ -840,7 +840,7 @@ def test_pictures_of_every_kind(tmp_path):
     fitted = {}
     for name in pictures:
         with RunFolder.reopen(tmp_path / f"of {name}") as folder:
-            image, _ = folder.load_picture()
+            image, _ = folder.load_original()
             assert image is not None
             fitted[name] = image.image
             summary = folder.read_json("summary.json")

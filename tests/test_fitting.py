@@ -29,7 +29,7 @@ from jax_inr.errors import (
 )
 from jax_inr.field import ImageField
 from jax_inr.fitting import fit, fit_many, resume
-from jax_inr.io.images import Picture, encode_png, load_image
+from jax_inr.io.images import Image, encode_png, load_image
 from jax_inr.io.tensorfile import load_tensors, save_tensors
 from jax_inr.trainer import JaxTrainer
 
@@ -194,7 +194,7 @@ def test_what_is_no_image_is_refused_before_anything_is_written(tmp_path, name):
 def test_a_grey_image_and_a_loaded_one_are_fitted(whole_image, quick):
     grey = fit(whole_image[..., :1], SMALL.replace(steps=1))
     assert grey.prediction.shape == (12, 17, 1)
-    loaded = Picture(whole_image, "here.png", "f" * 64, ())
+    loaded = Image(whole_image, "here.png", "f" * 64, ())
     image = fit(loaded, SMALL.replace(steps=1)).summary["image"]
     assert (image["path"], image["sha256"]) == ("here.png", "f" * 64)
     assert (image["height"], image["width"]) == (12, 17)

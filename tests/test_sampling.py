@@ -71,7 +71,7 @@ def test_a_lattice_has_one_row_and_one_column_of_each_strip(size):
     for seed in range(20):
         batch = draw_batch(plan, data, jax.random.key(seed))
         (rows, columns), colours = batch.inputs, batch.values
-        assert (len(rows), len(columns)) == plan.lattice
+        assert (len(rows), len(columns)) == plan.grid_shape
         assert len(colours) == len(rows) * len(columns)
         for at, end in ((rows, size[0]), (columns, size[1])):
             index = np.round(np.asarray(at) * end).astype(int)

@@ -60,7 +60,7 @@ def computing(device: torch.device, precision: str) -> Iterator[None]:
         ):
             raise
         raise DeviceError(
-            f"the {device.type}'s memory does not suffice for this picture and network",
+            f"the {device.type}'s memory does not suffice for this image and network",
             "use a smaller --size",
         ) from error
     finally:

@@ -17,7 +17,7 @@ def pixel_indices(height: int, width: int) -> torch.Tensor:
     Returns (2, h, w) float32: rows 0..h-1 in channel 0, columns 0..w-1 in channel 1.
     """
     # The notebook sizes its rows by IMAGE_WIDTH and its columns by IMAGE_HEIGHT,
-    # which is right for its square picture only.
+    # which is right for its square image only.
     rows = torch.arange(0, height).unsqueeze(1) * torch.ones(width).unsqueeze(0)
     columns = torch.ones(height).unsqueeze(1) * torch.arange(0, width).unsqueeze(0)
     return torch.stack((rows, columns))

@@ -14,7 +14,7 @@ from torch_ref.training import TorchTrainer
 def evaluate(
     model: nn.Module, pooled_psnr: Any, features: torch.Tensor, target: torch.Tensor
 ) -> tuple[float, float]:
-    """The true PSNR of the model's picture and the notebook's, in dB with peak 1.
+    """The true PSNR of the model's image and the notebook's, in dB with peak 1.
 
     The notebook's comes from `make_pooled_psnr`, which it never resets: it pools the
     squared error of every evaluation so far, and so lags behind the true one.

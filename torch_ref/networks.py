@@ -107,7 +107,7 @@ class FieldModel(nn.Module):
             features = encode(self.config.encoding, coords, self.frequencies)
             grid = features.reshape(-1, 1, features.shape[-1])
         elif coords.ndim == 3:
-            # Raw indices of the picture that was fitted, whatever the grid.
+            # Raw indices of the image that was fitted, whatever the grid.
             grid = coords * coords.new_tensor([self.height, self.width])
         else:
             raise ValueError(

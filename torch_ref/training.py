@@ -134,8 +134,8 @@ class TorchTrainer:
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What the next step trains on: features (f, h, w) and target (c, h, w).
 
-        A mini-batch is laid out as a picture one pixel wide, (f, n, 1) and (c, n, 1).
-        One as large as the picture means all of it.
+        A mini-batch is laid out as an image one pixel wide, (f, n, 1) and (c, n, 1).
+        One as large as the image means all of it.
         """
         size, num_pixels = self.config.batch_size, self.height * self.width
         if size is None or size >= num_pixels:
@@ -163,7 +163,7 @@ class TorchTrainer:
         return learning_rate(self.config, step)
 
     def predict(self) -> np.ndarray:
-        """The picture the current parameters give: (h, w, c) float32 in [0, 1]."""
+        """The image the current parameters give: (h, w, c) float32 in [0, 1]."""
         # The notebook goes on to (pred * 256).int(), which makes a colour of 1 into
         # 256: eight bits are left to jax_inr.io.images.
         with self.computing(), torch.inference_mode():
@@ -214,7 +214,7 @@ class TorchTrainer:
         self.step = step
 
     def _encode(self) -> torch.Tensor:
-        """The features (f, h, w) of the whole picture, contiguous, on the device."""
+        """The features (f, h, w) of the whole image, contiguous, on the device."""
         if self.config.network == "cnn":
             return pixel_indices(self.height, self.width).to(self.device)
         coords = pixel_grid(self.height, self.width)

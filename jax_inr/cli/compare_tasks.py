@@ -59,7 +59,7 @@ def command(argv: list[str]) -> int:
     found = store.read_images(
         str(options.folder), None, None, options.max_pixels, process.notice
     )
-    images = [suite.Named(Path(one.path).stem, one.image) for one in found]
+    images = [suite.Named(Path(image.path).stem, image.image) for image in found]
     about = {
         "command": shlex.join(["jax-inr", "compare", *argv]),
         "machine": machine.describe_host(),

@@ -66,7 +66,7 @@ def image_of(path: Path) -> np.ndarray | None:
 
     folder = path if path.is_dir() else path.absolute().parent
     try:
-        image, _ = RunFolder(folder).load_picture()
+        image, _ = RunFolder(folder).load_original()
         return None if image is None else image.image
     except CheckpointError:
         return None

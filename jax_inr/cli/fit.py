@@ -1,17 +1,16 @@
 """`jax-inr fit`: one image into a run's folder, or many by way of `sweep`."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from jax_inr.cli import process
-from jax_inr.cli.options import FitOptions, RunOptions, parse_fit
-from jax_inr.cli.parsing import parse_size
-from jax_inr.cli.refusals import RESUMABLE, check
+from jax_inr.cli.inputs import free_folder, keywords_of, read_image
+from jax_inr.cli.options import FitOptions, parse_fit
+from jax_inr.cli.outcome import report_silently
+from jax_inr.cli.refusals import check
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError
-from jax_inr.io.text import shown, to_json
-from jax_inr.presets import PRESETS
+from jax_inr.conflicts import RESUMABLE_FIELDS
+from jax_inr.io.text import shown
 
 Options = FitOptions
 
@@ -31,15 +30,15 @@ def command(argv: list[str]) -> int:
     console = progress.console()
     silent = options.quiet or options.json
     with process.SignalGuard() as guard, progress.Display(console, silent) as display:
-        how = how_to_fit(options, display, guard)
+        keywords = keywords_of(options, display, guard)
         if options.resume:
             out = options.resume
             changes = {
                 name: getattr(config, name)
-                for name in RESUMABLE
+                for name in RESUMABLE_FIELDS
                 if getattr(config, name) != getattr(base, name)
             }
-            fit = fitting.resume(out, backend=options.backend, **changes, **how)
+            fit = fitting.resume(out, backend=options.backend, **changes, **keywords)
         else:
             image = read_image(next(iter(options.image), None), options, config)
             out = options.out or free_folder(image.path, options.preset)
@@ -49,7 +48,7 @@ def command(argv: list[str]) -> int:
                 backend=options.backend or "jax",
                 out=out,
                 overwrite=options.overwrite,
-                **how,
+                **keywords,
             )
     if silent:
         report_silently(options, out, fit.summary)
@@ -62,34 +61,8 @@ def command(argv: list[str]) -> int:
     return 0
 
 
-def how_to_fit(
-    options: RunOptions, display: Any, guard: process.SignalGuard
-) -> dict[str, Any]:
-    """The keywords that `fit`, `resume` and `fit_many` of the library share."""
-    return {
-        "device": options.device,
-        "on_progress": display,
-        "on_notice": process.notice,
-        "save_every_seconds": options.checkpoint_seconds,
-        "film": options.film,
-        "max_memory_bytes": options.max_memory and int(options.max_memory * 2**30),
-        "stop": guard,
-    }
-
-
-def report_silently(options: RunOptions, out: Path, summary: dict[str, Any]) -> None:
-    """What --json asks for, and the folder where the command has chosen it."""
-    chosen = options.out is None and options.resume is None
-    if options.json:
-        process.Output().write(to_json(summary, indent=1) + "\n")
-        if chosen:
-            process.say(f"written to {out}")
-    elif chosen:
-        process.Output().write(f"{out}\n")
-
-
 def what_next(out: Path, config: Config, summary: dict[str, Any]) -> str:
-    """How a finished run ended, and what would go on from there."""
+    """The end of a finished run in words, and the options that go on from there."""
     steps, stopped = summary["steps"], summary["stopped"]
     done = f"done after {steps} steps at {summary['psnr_db']:.2f} dB"
     go_on = f"--resume {shown(out)}"
@@ -103,43 +76,3 @@ def what_next(out: Path, config: Config, summary: dict[str, Any]) -> str:
         f"{done}, where its {config.schedule} schedule ends; "
         "for more steps begin a new run: another --out, a larger --steps"
     )
-
-
-def read_image(path: Path | None, options: RunOptions, config: Config) -> Any:
-    """An image, None being the sample, checked against an explicit batch size."""
-    from jax_inr.io.images import load_image, sample_image
-    from jax_inr.splits import num_trained
-
-    size = parse_size(options.size)
-    if path is None:
-        image = sample_image(size=224 if size is None else size)
-    else:
-        image = load_image(path, size=size, max_pixels=options.max_pixels)
-    for text in image.notices:
-        process.notice(f"{image.path}: {text}")
-    pixels = num_trained(config, *image.image.shape[:2])
-    asked, usual = config.batch_size, preset_batch(options.preset)
-    if asked is not None and asked != usual and asked > pixels:
-        whose = "image has" if config.train_pixels == "all" else "fit is trained on"
-        raise ConfigError(
-            f"batch_size is {asked}, but the {whose} {pixels} pixels",
-            "leave --batch-size out, or use None for all pixels",
-        )
-    return image
-
-
-def preset_batch(name: str) -> int | None:
-    """The batch size of a preset, None for a config of one's own."""
-    return PRESETS[name].batch_size if name in PRESETS else None
-
-
-def free_folder(path: str | os.PathLike[str], name: str) -> Path:
-    """A folder under runs/ that no run has yet: IMAGE-PRESET, then -2, -3, …"""
-    stem = "sample" if path == "skimage.data.chelsea" else Path(path).stem
-    # A name has at most 255 bytes, and a config's own preset may be any text.
-    base = Path("runs") / f"{stem[:60]}-{name if name in PRESETS else 'custom'}"
-    folder, number = base, 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder

@@ -27,10 +27,10 @@ def parse(kind: type[T], argv: list[str], command: str, default: Any = None) -> 
         ConfigError: an option is unknown or cannot be read.
         SystemExit: help or a completion script was asked for, and is printed.
     """
-    how = {} if default is None else {"default": default}
+    given = {} if default is None else {"default": default}
     about = {"prog": f"jax-inr {command}", "description": inspect.getdoc(kind)}
     with errors_in_one_line():
-        return expanded(tyro.cli(kind, args=argv, config=MARKERS, **about, **how))
+        return expanded(tyro.cli(kind, args=argv, config=MARKERS, **about, **given))
 
 
 def parse_known(kind: type[T], argv: list[str]) -> T:
@@ -89,7 +89,7 @@ def check_numbers(*ranges: Range) -> None:
         [
             (f"{name} is {value}; it must lie in {low:g} to {high:g}", "")
             for name, value, low, high in ranges
-            # Written so that nan fails.
+            # NaN fails: comparisons with it are false.
             if value is not None and not low <= value <= high
         ]
     )

@@ -63,7 +63,7 @@ def say(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Tell, on standard error, what the user may not expect."""
+    """Print a notice on standard error: what the user may not expect."""
     say(f"notice: {text}")
 
 

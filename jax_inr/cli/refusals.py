@@ -1,15 +1,14 @@
-"""What `fit` refuses: numbers out of range, and options that a run would not heed."""
+"""Refusals of `fit`: numbers out of range, and options that would have no effect."""
 
 import dataclasses
 
 from jax_inr.cli.options import RunOptions
 from jax_inr.cli.parsing import check_numbers
 from jax_inr.config import GRIDS, Config, refuse
+from jax_inr.conflicts import RESUMABLE_FIELDS
 
 Problem = tuple[str, str]  # the message, and the way out
 
-# What a resumed run may change: none of it alters a step that was taken.
-RESUMABLE = ("steps", "eval_every", "target_psnr", "max_seconds")
 RUN_OWN = ("image", "sweep", "size", "out", "config", "overwrite", "max_pixels")
 
 _FOURIER = ("gaussian", "periodic", "trainable")
@@ -68,10 +67,10 @@ def _resumed(
     other = [
         f"{n} was {getattr(base, n)} in this run and cannot become {getattr(config, n)}"
         for n in changed
-        if n not in RESUMABLE
+        if n not in RESUMABLE_FIELDS
     ]
     if other:
-        hint = f"a resumed run may change {', '.join(RESUMABLE)}"
+        hint = f"a resumed run may change {', '.join(RESUMABLE_FIELDS)}"
         problems.append(("; ".join(other), hint))
     return problems
 

@@ -189,6 +189,6 @@ def _joined(argv: list[str]) -> list[str]:
     """`--window -1,-1,2,2` as one word, lest the numbers be taken for an option."""
     argv = list(argv)
     while "--window" in argv[:-1]:
-        at = argv.index("--window")
-        argv[at : at + 2] = [f"--window={argv[at + 1]}"]
+        index = argv.index("--window")
+        argv[index : index + 2] = [f"--window={argv[index + 1]}"]
     return argv

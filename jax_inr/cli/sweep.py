@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from jax_inr.cli import process
-from jax_inr.cli.fit import free_folder, how_to_fit, read_image, report_silently
+from jax_inr.cli.inputs import free_folder, keywords_of, read_image
 from jax_inr.cli.options import RunOptions
+from jax_inr.cli.outcome import report_silently
 from jax_inr.cli.overview import FILES, Result, results_table, write_overview
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, Interrupted, JaxInrError, OutputError
@@ -66,7 +67,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
                     names=[run.name for run in runs],
                     out=out,
                     overwrite=options.overwrite,
-                    **how_to_fit(options, display, guard),
+                    **keywords_of(options, display, guard),
                 )
             for name, error in fits.failures.items():
                 if options.debug:
@@ -90,7 +91,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
 def read_runs(
     options: RunOptions, config: Config, varied: dict[str, list[Any]], out: Path
 ) -> tuple[list[Run], dict[str, Exception]]:
-    """A run for each image and each point; a failure for each bad image, told."""
+    """A run for each image and point; a failure, also printed, for each bad image."""
     runs: list[Run] = []
     failures: dict[str, Exception] = {}
     points = configs_of(config, varied)
@@ -102,9 +103,9 @@ def read_runs(
             process.say(f"error: {process.explain(error)[0]}")
             failures[name or "sample"] = error
             continue
-        for point, (values, one) in points.items():
+        for point, (values, point_config) in points.items():
             folder = "/".join(filter(None, (name, point)))
-            runs.append(Run(folder, name, image, values, one))
+            runs.append(Run(folder, name, image, values, point_config))
     return runs, failures
 
 

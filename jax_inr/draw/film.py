@@ -25,7 +25,7 @@ from jax_inr.io.images import to_uint8
 from jax_inr.metrics import psnr
 
 FRAMES_PER_DOUBLING = 3
-# Pixels of the longer side of a picture in the film.
+# Pixels of the longer side of an image in the film.
 PANEL_SIDE = 256
 FRAME_SECONDS, LAST_SECONDS = 0.14, 2.5
 ERROR_GAIN = 5
@@ -52,7 +52,7 @@ def next_frame(step: int) -> int:
 def encode_frame(step: int, shown: np.ndarray, target: np.ndarray) -> bytes:
     """A frame as PNG: fit and error side by side, made smaller where they are large.
 
-    shown, target: (h, w, c), 1 is white. The PSNR is that of the whole pictures.
+    shown, target: (h, w, c), 1 is white. The PSNR is that of the whole images.
     """
     error = np.abs(np.clip(shown, 0, 1) - target).mean(axis=-1, keepdims=True)
     error = np.broadcast_to(ERROR_GAIN * error, shown.shape)
@@ -67,26 +67,26 @@ def encode_frame(step: int, shown: np.ndarray, target: np.ndarray) -> bytes:
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """Levels of an (h, w, c) picture, averaged down to PANEL_SIDE at most."""
+    """Levels of an (h, w, c) image, averaged down to PANEL_SIDE at most."""
     levels = to_uint8(image)
     factor = -(-max(levels.shape) // PANEL_SIDE)
     if factor == 1:
         return levels
-    picture = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-    reduced = np.asarray(picture.reduce(factor))
+    whole = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    reduced = np.asarray(whole.reduce(factor))
     return reduced.reshape(*reduced.shape[:2], -1)
 
 
 def read_frame(path: Path) -> Frame | None:
     """The frame of `encode_frame`; None where the file is damaged."""
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            about: Any = picture.info
+        with Image.open(path, formats=["PNG"]) as image:
+            about: Any = image.info
             # Only as large as `encode_frame` makes them.
-            if max(picture.size) > 2 * PANEL_SIDE:
+            if max(image.size) > 2 * PANEL_SIDE:
                 return None
             step, psnr_db = int(about["step"]), float(about["psnr_db"])
-            panels = np.asarray(picture)
+            panels = np.asarray(image)
     except (
         OSError,
         LookupError,
@@ -173,17 +173,17 @@ def _make_figure(frames: Sequence[Frame], caption: str) -> _Parts:
     return _Parts(canvas, images, line, dot, title)
 
 
-def to_webp(pictures: Iterable[np.ndarray], count: int) -> bytes:
-    """An animated WebP of `count` pictures, the last of which stays a while."""
-    images = map(Image.fromarray, pictures)
-    first = next(images)
+def to_webp(images: Iterable[np.ndarray], count: int) -> bytes:
+    """An animated WebP of `count` images, the last of which stays a while."""
+    frames = map(Image.fromarray, images)
+    first = next(frames)
     durations = [int(1000 * FRAME_SECONDS)] * (count - 1) + [int(1000 * LAST_SECONDS)]
     buffer = io.BytesIO()
     first.save(
         buffer,
         "WEBP",
         save_all=True,
-        append_images=images,
+        append_images=frames,
         duration=durations if count > 1 else durations[0],
         loop=0,
         quality=32,
@@ -197,16 +197,16 @@ def has_mp4() -> bool:
     return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 
-def to_mp4(pictures: Iterable[np.ndarray]) -> bytes:
-    """The pictures as H.264, which needs imageio-ffmpeg; the last stays a while.
+def to_mp4(images: Iterable[np.ndarray]) -> bytes:
+    """The images as H.264, which needs imageio-ffmpeg; the last stays a while.
 
     Raises:
         OutputError: ffmpeg fails.
     """
     import imageio_ffmpeg
 
-    pictures = iter(pictures)
-    first = next(pictures)
+    images = iter(images)
+    first = next(images)
     size = f"{first.shape[1]}x{first.shape[0]}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
@@ -225,7 +225,7 @@ def to_mp4(pictures: Iterable[np.ndarray]) -> bytes:
             assert process.stdin is not None and process.stderr is not None
             with contextlib.suppress(BrokenPipeError):
                 last = first
-                for last in itertools.chain([first], pictures):
+                for last in itertools.chain([first], images):
                     process.stdin.write(last.tobytes())
                 process.stdin.write(
                     last.tobytes() * round(LAST_SECONDS / FRAME_SECONDS)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # What the page's textures hold: 4 numbers a texel, 4096 texels a row.
 MAX_WIDTH = 4000
 MAX_NUMBERS = 1 << 24
-# Pixels of the picture beside the field, which a browser decodes at once.
+# Pixels of the image beside the field, which a browser decodes at once.
 MAX_PIXELS = 1 << 24
 # Colours that weights of 16 bits may be off by before 32 bits are taken.
 HALF_TOLERANCE = 0.5 / 255
@@ -55,12 +55,12 @@ def to_html(
     Args:
         field: of any network for one pixel.
         title: of the page.
-        image: (h, w, c) in [0, 1], the picture that was fitted; the field's own
+        image: (h, w, c) in [0, 1], the image that was fitted; the field's own
             pixels where left out.
 
     Raises:
         ConfigError: the page cannot evaluate the field; the message says why.
-        ImageError: the picture has another size than the field's.
+        ImageError: the image has another size than the field's.
     """
     check_size(field)
     encoding, layers = program(field)
@@ -69,9 +69,9 @@ def to_html(
         image = native
     if image.shape != native.shape:
         raise ImageError(
-            f"the picture is {image.shape[0]}x{image.shape[1]}x{image.shape[2]}, but "
+            f"the image is {image.shape[0]}x{image.shape[1]}x{image.shape[2]}, but "
             f"the field was fitted to {field.height}x{field.width}x{field.channels}",
-            "give the picture that was fitted, or none",
+            "give the image that was fitted, or none",
         )
     halves = _halves_do(field, native)
     kind = "<f2" if halves else "<f4"
@@ -108,7 +108,7 @@ def to_html(
         # In JSON "<" stands in texts alone, where it may be written so.
         "META": json.dumps(meta).replace("<", "\\u003c"),
         "WEIGHTS": base64.b64encode(data).decode(),
-        "PICTURE": _data_address(image),
+        "IMAGE": _data_address(image),
     }
     page = importlib.resources.files("jax_inr.draw").joinpath("page.html")
     text = page.read_text(encoding="utf-8")
@@ -116,12 +116,12 @@ def to_html(
 
 
 def check_size(field: "ImageField") -> None:
-    """Refuse a field of a picture that the page cannot hold; ConfigError."""
+    """Refuse a field of an image that the page cannot hold; ConfigError."""
     if field.height * field.width > MAX_PIXELS:
         raise ConfigError(
-            f"the page holds a picture of up to {MAX_PIXELS} pixels, and the field is "
+            f"the page holds an image of up to {MAX_PIXELS} pixels, and the field is "
             f"of {field.height} x {field.width}",
-            "use render, or fit a smaller picture",
+            "use render, or fit a smaller image",
         )
 
 
@@ -245,7 +245,7 @@ def _complex(
 
 
 def _halves_do(field: "ImageField", native: np.ndarray) -> bool:
-    """Whether weights of 16 bits give the same picture, at its own size, to the eye."""
+    """Whether weights of 16 bits give the same image, at its own size, to the eye."""
     import dataclasses
 
     import jax
@@ -262,13 +262,13 @@ def _halves_do(field: "ImageField", native: np.ndarray) -> bool:
 
 
 def _data_address(image: np.ndarray) -> str:
-    """The picture as a data address of a lossless WebP, or a PNG where that is less."""
+    """The image as a data address of a lossless WebP, or a PNG where that is less."""
     levels = to_uint8(image)
-    picture = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    drawn = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
     tried = []
     for kind in ("png", "webp") if max(levels.shape) < 16_384 else ("png",):
         buffer = io.BytesIO()
-        picture.convert("RGB").save(buffer, kind, lossless=True, quality=100)
+        drawn.convert("RGB").save(buffer, kind, lossless=True, quality=100)
         tried.append((buffer.getvalue(), kind))
     data, kind = min(tried, key=lambda pair: len(pair[0]))
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

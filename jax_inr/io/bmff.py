@@ -16,7 +16,7 @@ def kind(data: bytes) -> str:
     if data[4:8] != b"ftyp":
         return ""
     end = min(int.from_bytes(data[:4]), len(data), 4096)
-    brands = {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
+    brands = {data[8:12], *(data[start : start + 4] for start in range(16, end - 3, 4))}
     if brands & _AVIF:
         return "AVIF"
     return "HEIC" if brands & _HEIC or data[8:12] in _IMAGE else ""

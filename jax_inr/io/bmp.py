@@ -56,14 +56,14 @@ def _masked(data: bytes, start: int, size: int, bits: int, compression: int) -> 
     pixels = np.frombuffer(data, kind, stride * (rows - 1) + width, start)
     pixels = np.concatenate([pixels, np.zeros(stride - width, kind)])
     pixels = pixels.reshape(rows, stride)[:: -1 if height > 0 else 1, :width]
-    bands = [_band(pixels, mask) for mask in masks if mask]
+    channels = [_channel(pixels, mask) for mask in masks if mask]
     if not all(masks[:3]):
         raise ValueError("a mask without bits")
-    alpha = bands[3][..., None] if len(bands) == 4 else None
-    return Raster(np.stack(bands[:3], -1), alpha=alpha)
+    alpha = channels[3][..., None] if len(channels) == 4 else None
+    return Raster(np.stack(channels[:3], -1), alpha=alpha)
 
 
-def _band(pixels: np.ndarray, mask: int) -> np.ndarray:
+def _channel(pixels: np.ndarray, mask: int) -> np.ndarray:
     """The 8-bit levels that the bits of a mask hold."""
     shift = (mask & -mask).bit_length() - 1
     white = mask >> shift
@@ -127,5 +127,5 @@ def _runs(
     return indices, drawn, damaged
 
 
-def _number(data: bytes, at: int) -> int:
-    return struct.unpack_from("<I", data, at)[0]
+def _number(data: bytes, offset: int) -> int:
+    return struct.unpack_from("<I", data, offset)[0]

@@ -41,9 +41,6 @@ class Image(NamedTuple):
     notices: tuple[str, ...]
 
 
-Picture = Image  # the former name
-
-
 def load_image(
     path: StrPath,
     *,

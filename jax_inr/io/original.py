@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from jax_inr.errors import CheckpointError
-from jax_inr.io.images import MAX_PATH, Picture
+from jax_inr.io.images import MAX_PATH, Image
 from jax_inr.io.tensorfile import Tensors, load_tensors, save_tensors
 from jax_inr.io.text import shown
 
 MOST_NOTICES = 20
 
 
-def save_original(path: Path, image: Picture | None, about: dict[str, Any]) -> None:
+def save_original(path: Path, image: Image | None, about: dict[str, Any]) -> None:
     """Write the image, where there is one, and what else a run is made of."""
     header: dict[str, Any] = {"about": about}
     tensors = {}
@@ -26,7 +26,7 @@ def save_original(path: Path, image: Picture | None, about: dict[str, Any]) -> N
     save_tensors(path, "picture", tensors, header)
 
 
-def load_original(path: Path) -> tuple[Picture | None, dict[str, Any]]:
+def load_original(path: Path) -> tuple[Image | None, dict[str, Any]]:
     """What `save_original` wrote, its texts bounded and printable; else a
     CheckpointError. No link is followed."""
 
@@ -43,4 +43,4 @@ def load_original(path: Path) -> tuple[Picture | None, dict[str, Any]]:
         return None, header["about"]
     notices = tuple(shown(str(each)) for each in header["notices"][:MOST_NOTICES])
     name, sha256 = shown(header["path"], MAX_PATH), shown(header["sha256"])
-    return Picture(tensors["image"], name, sha256, notices), header["about"]
+    return Image(tensors["image"], name, sha256, notices), header["about"]

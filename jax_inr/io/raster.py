@@ -60,19 +60,19 @@ def finish(raster: Raster, notices: list[str]) -> np.ndarray:
     rows = max(1, _STRIP_PIXELS // width)
     image = None
     for top in range(0, height, rows):
-        at = slice(top, top + rows)
-        colour = to_unit(samples[at], raster.white)
+        strip = slice(top, top + rows)
+        colour = to_unit(samples[strip], raster.white)
         if raster.premultiplied and raster.alpha is not None and alpha is not None:
-            opacity = to_unit(alpha[at], _full(alpha, raster.white))
+            opacity = to_unit(alpha[strip], _full(alpha, raster.white))
             colour = np.minimum(colour / np.maximum(opacity, 1e-6), 1)
         if raster.convert is not None:
             colour = raster.convert(colour)
         if alpha is not None:
-            opacity = to_unit(alpha[at], _full(alpha, raster.white))
+            opacity = to_unit(alpha[strip], _full(alpha, raster.white))
             colour = colour * opacity + (1 - opacity)
         if image is None:
             image = np.empty((height, width, colour.shape[2]), np.float32)
-        image[at] = colour
+        image[strip] = colour
     assert image is not None
     return image
 

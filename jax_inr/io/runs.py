@@ -11,15 +11,14 @@ from typing import Any
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import atomic
 from jax_inr.io.atomic import output_errors
-from jax_inr.io.images import Picture
+from jax_inr.io.checkpoints import Checkpoints
+from jax_inr.io.images import Image
 from jax_inr.io.lock import FolderLock
 from jax_inr.io.log import MetricsLog, with_floats
 from jax_inr.io.original import load_original, save_original
 from jax_inr.io.reading import read_json, refuse_link
 from jax_inr.io.tensorfile import (
     Tensors,
-    check_field_finite,
-    load_tensors,
     save_tensors,
 )
 from jax_inr.io.text import StrPath, shown, to_json
@@ -28,11 +27,9 @@ from jax_inr.io.text import StrPath, shown, to_json
 # `clear` removes.
 # The summary comes first, so that a folder half cleared does not look finished.
 _DATA = ("summary.json", "config.json", "metrics.jsonl", "field.safetensors")
-_PICTURES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
+_IMAGES = ("reconstruction.png", "comparison.png", "curves.png", "encoding.png")
 _FILMS = ("film.webp", "film.mp4")
-RUN_FILES = _DATA + _PICTURES + _FILMS
-# Bad checkpoints that are named each; of more there is the number.
-MOST_NAMED = 3
+RUN_FILES = _DATA + _IMAGES + _FILMS
 
 
 class RunFolder:
@@ -46,12 +43,11 @@ class RunFolder:
         """Touches nothing: `create` and `reopen` open run folders."""
         self.path = Path(os.path.expanduser(path)).absolute()
         self.notices: list[str] = []
-        self._checkpoints = self.path / "checkpoints"
+        self._checkpoints = Checkpoints(self.path / "checkpoints")
         self._frames = self.path / "frames"
-        self._picture = self._checkpoints / "picture.safetensors"
+        self._original = self._checkpoints.path / "picture.safetensors"
         self._log = MetricsLog(self.path / "metrics.jsonl")
         self._made: list[Path] = []
-        self._good: Path | None = None  # the last checkpoint saved or loaded
         self._lock: FolderLock | None = None
 
     @classmethod
@@ -97,13 +93,17 @@ class RunFolder:
         names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
         if names != {"checkpoints"}:
             return not names
-        kept = {path.name for path in self._checkpoints.iterdir()}
-        return all(n.startswith(".jax_inr") for n in kept - {self._picture.name})
+        kept = {path.name for path in self._checkpoints.path.iterdir()}
+        return all(n.startswith(".jax_inr") for n in kept - {self._original.name})
 
     def holds_a_run(self) -> bool:
         """Whether there is what a run can go on from, and nothing foreign."""
         names = {n for n in os.listdir(self.path) if not n.startswith(".jax_inr")}
-        return self._picture.exists() and names <= {*RUN_FILES, "checkpoints", "frames"}
+        return self._original.exists() and names <= {
+            *RUN_FILES,
+            "checkpoints",
+            "frames",
+        }
 
     def not_empty(self) -> OutputError:
         """The error for a folder in which something else stands."""
@@ -118,9 +118,9 @@ class RunFolder:
         A folder half cleared does not look finished.
         """
         self._check_lock()
-        before = [*(self.path / name for name in RUN_FILES), self._picture]
+        before = [*(self.path / name for name in RUN_FILES), self._original]
         with output_errors(self.path):
-            before += [*self._list_checkpoints(), *self.list_frames().values()]
+            before += [*self._checkpoints.paths(), *self.list_frames().values()]
             for path in before + self._list_temporary():
                 path.unlink(missing_ok=True)
 
@@ -189,19 +189,19 @@ class RunFolder:
         self._check_lock()
         self._log.truncate(step)
 
-    def save_picture(self, picture: Picture | None, about: dict[str, Any]) -> None:
+    def save_original(self, image: Image | None, about: dict[str, Any]) -> None:
         """Keep the image that is fitted: resuming needs it, its file may change.
 
         about: what else the run is made of, for the header.
         """
         self._check_lock()
-        self._make(self._checkpoints)
-        save_original(self._picture, picture, about)
+        self._make(self._checkpoints.path)
+        save_original(self._original, image, about)
 
-    def load_picture(self) -> tuple[Picture | None, dict[str, Any]]:
-        """Read what `save_picture` kept."""
-        refuse_link(self._checkpoints, CheckpointError)
-        return load_original(self._picture)
+    def load_original(self) -> tuple[Image | None, dict[str, Any]]:
+        """Read what `save_original` kept."""
+        refuse_link(self._checkpoints.path, CheckpointError)
+        return load_original(self._original)
 
     def save_field(self, tensors: Tensors, header: dict) -> None:
         """Save the field file."""
@@ -215,21 +215,8 @@ class RunFolder:
         The header gains "step". When saving fails, the checkpoints before stay.
         """
         self._check_lock()
-        path = self._checkpoints / f"step_{step:09d}.safetensors"
-        self._make(self._checkpoints)
-        with output_errors(path):
-            # Whatever the power does, the log must not be behind the checkpoint.
-            if self._log.path.exists():
-                atomic.sync(self._log.path)
-            header = {**header, "step": step}
-            save_tensors(path, "checkpoint", tensors, header)
-            atomic.sync(self.path)
-            # A step saved again (a resumed run, stopped at once) ages nothing.
-            before = self._list_checkpoints() if path != self._good else []
-            for old in before:
-                if old not in (path, self._good):
-                    old.unlink()
-        self._good = path
+        self._make(self._checkpoints.path)
+        self._checkpoints.save(step, tensors, header, log=self._log.path)
 
     def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
         """Read (tensors, header, notices) of the newest checkpoint that is good.
@@ -238,26 +225,7 @@ class RunFolder:
         names the newer ones that are not good, and why. With no good one, the
         CheckpointError does.
         """
-        refuse_link(self._checkpoints, CheckpointError)
-        bad: list[str] = []
-        paths = self._list_checkpoints()
-        for path in reversed(paths):
-            try:
-                tensors, header = load_tensors(
-                    path, "checkpoint", follow=False, allow_nonfinite=True
-                )
-                check_field_finite(path, tensors)
-            except CheckpointError as error:
-                bad.append(str(error))
-                continue
-            self._good = path
-            return tensors, header, [f"{each}; using {path.name}" for each in few(bad)]
-        if not paths:
-            return None
-        raise CheckpointError(
-            f"no good checkpoint in {shown(self.path)}: {'; '.join(few(bad))}",
-            "begin again with overwrite=True",
-        )
+        return self._checkpoints.load()
 
     def save_frame(self, step: int, data: bytes) -> None:
         """Keep a frame of the film, a PNG."""
@@ -272,21 +240,19 @@ class RunFolder:
         found = {path.stem[5:]: path for path in self._frames.glob("step_*.png")}
         return {int(step): found[step] for step in sorted(found) if step.isdecimal()}
 
-    def _list_checkpoints(self) -> list[Path]:
-        """Paths of the checkpoints, oldest step first."""
-        found = self._checkpoints.glob("step_*.safetensors")
-        paths = [path for path in found if path.stem[5:].isdecimal()]
-        return sorted(paths, key=lambda path: int(path.stem[5:]))
-
     def _list_temporary(self) -> list[Path]:
-        folders = (self.path, self._checkpoints, self._frames)
+        folders = (self.path, self._checkpoints.path, self._frames)
         return [temp for f in folders for temp in f.glob(atomic.TEMP_PATTERN)]
 
     def _acquire(self) -> None:
-        folders = (self._checkpoints, self._frames)
+        folders = (self._checkpoints.path, self._frames)
         for path in (*(self.path / name for name in RUN_FILES), *folders):
             refuse_link(path, OutputError)
-        kept = (self._picture, *self._list_checkpoints(), *self.list_frames().values())
+        kept = (
+            self._original,
+            *self._checkpoints.paths(),
+            *self.list_frames().values(),
+        )
         for path in kept:
             refuse_link(path, OutputError)
         self._lock = FolderLock(self.path)
@@ -301,9 +267,3 @@ class RunFolder:
         if self._lock is None:
             raise OutputError(f"{shown(self.path)} is closed", "open the run again")
         self._lock.check()
-
-
-def few(problems: list[str]) -> list[str]:
-    """The first of many problems, and how many more there are."""
-    more = len(problems) - MOST_NAMED
-    return problems[:MOST_NAMED] + ([f"{more} more are bad"] if more > 0 else [])

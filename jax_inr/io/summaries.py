@@ -95,13 +95,13 @@ def quality(prediction: np.ndarray, image: np.ndarray, rgb_max: int) -> dict[str
 
     Args:
         prediction: (h, w, c) as the network gives it, where 1 stands for `rgb_max`.
-        image: (h, w, c) in [0, 1], the picture that was fitted.
+        image: (h, w, c) in [0, 1], the image that was fitted.
         rgb_max: what 8-bit values were divided by.
 
     `psnr_db` is measured on the targets as they were trained on; the other two on
-    the picture as it is saved. SSIM (Wang's convention) is None below 11 pixels.
+    the image as it is saved. SSIM (Wang's convention) is None below 11 pixels.
     """
-    shown = to_white(prediction, rgb_max)
+    shown = to_image(prediction, rgb_max)
     ssim = float(metrics.ssim(shown, image))
     return {
         "psnr_db": float(metrics.psnr(prediction, image * (255 / rgb_max))),
@@ -128,8 +128,8 @@ def split_quality(
     }
 
 
-def to_white(prediction: np.ndarray, rgb_max: int) -> np.ndarray:
-    """A prediction where 1 stands for `rgb_max` as a picture where 1 is white."""
+def to_image(prediction: np.ndarray, rgb_max: int) -> np.ndarray:
+    """Rescale network outputs (1 stands for `rgb_max`) to image values (1 is white)."""
     return prediction * np.float32(rgb_max / 255)
 
 

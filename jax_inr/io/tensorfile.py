@@ -70,8 +70,8 @@ def save_tensors(
         sizes = f"{len(data)} bytes, {header_bytes} of them header"
         raise OutputError(f"cannot write {shown(path)}: {sizes}, are too many")
     # The first zeros are those of the sha256: the metadata come first, it first there.
-    at = data.index(_ZEROS)
-    data[at : at + 64] = hashlib.sha256(data).hexdigest().encode()
+    start = data.index(_ZEROS)
+    data[start : start + 64] = hashlib.sha256(data).hexdigest().encode()
     write_atomic(path, data, follow=follow)
 
 

@@ -107,9 +107,9 @@ def _by_tifffile(page: Any, data: bytes, max_pixels: int, notices: list[str]) ->
     kind, count = int(page.photometric), page.samplesperpixel
     bits = page.bitspersample
     _check(page, max_pixels)
-    bands, alpha, premultiplied = _bands(kind, count, page.extrasamples, notices)
+    channels, alpha, premultiplied = _channels(kind, count, page.extrasamples, notices)
     levels = _assemble(
-        page, data, [*bands, *([] if alpha is None else [alpha])], notices
+        page, data, [*channels, *([] if alpha is None else [alpha])], notices
     )
     if levels.dtype.kind == "f":
         white: float = 1
@@ -118,8 +118,8 @@ def _by_tifffile(page: Any, data: bytes, max_pixels: int, notices: list[str]) ->
     else:
         levels = levels.astype(np.uint8) if levels.dtype == bool else levels
         white = 2 ** int(bits) - 1
-    samples = levels[..., : len(bands)]
-    opacity = None if alpha is None else levels[..., len(bands) :]
+    samples = levels[..., : len(channels)]
+    opacity = None if alpha is None else levels[..., len(channels) :]
     if kind == _PALETTE:
         samples, scale = _look_up(page, samples[..., 0]), 255 / white
         if opacity is not None:
@@ -161,33 +161,33 @@ def _check(page: Any, max_pixels: int) -> None:
         raise ImageError("a TIFF with more samples than fit", "make it smaller")
 
 
-def _bands(
+def _channels(
     kind: int, count: int, extra: tuple[int, ...], notices: list[str]
 ) -> tuple[list[int], int | None, bool]:
-    """The bands of colour, that of alpha, and whether it is premultiplied."""
+    """The channels of colour, that of alpha, and whether it is premultiplied."""
     colours = _COLOURS[kind]
     if count < colours:
         raise ValueError(f"{count} samples a pixel are too few")
-    # Writers that leave the tag out mean alpha by a fourth band.
+    # Writers that leave the tag out mean alpha by a fourth channel.
     kinds = tuple(map(int, extra)) or ((2,) if (kind, count) == (2, 4) else ())
     alpha = next((n for n, k in enumerate(kinds[: count - colours]) if k in (1, 2)), -1)
     others = count - colours - (alpha >= 0)
     if others:
         notices.append(f"has {others} more channels than its colours: not used")
-    bands = list(range(colours))
+    channels = list(range(colours))
     return (
-        bands,
+        channels,
         colours + alpha if alpha >= 0 else None,
         kinds[alpha : alpha + 1] == (1,),
     )
 
 
 def _assemble(
-    page: Any, data: bytes, bands: list[int], notices: list[str]
+    page: Any, data: bytes, channels: list[int], notices: list[str]
 ) -> np.ndarray:
-    """The samples (h, w, bands), segment by segment: a missing one is an error."""
+    """The samples (h, w, channels), segment by segment: a missing one is an error."""
     height, width = page.imagelength, page.imagewidth
-    samples = np.empty((height, width, len(bands)), page.dtype)
+    samples = np.empty((height, width, len(channels)), page.dtype)
     down = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
     across = page.tilewidth if page.is_tiled else width
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
@@ -195,9 +195,9 @@ def _assemble(
     offsets, sizes = page.dataoffsets, page.databytecounts
     if min(len(offsets), len(sizes)) < planes * a_plane:
         raise ValueError("strips are missing")
-    whole = bands == list(range(page.samplesperpixel))
+    whole = channels == list(range(page.samplesperpixel))
     for index in range(planes * a_plane):
-        if planes > 1 and index // a_plane not in bands:
+        if planes > 1 and index // a_plane not in channels:
             continue
         start, end = offsets[index], offsets[index] + sizes[index]
         if page.compression == 1:
@@ -217,9 +217,9 @@ def _assemble(
             raise ValueError("rows are missing")
         target = samples[row : row + rows, column : column + columns]
         if planes > 1:
-            target[..., bands.index(plane)] = part[..., 0]
+            target[..., channels.index(plane)] = part[..., 0]
         else:
-            target[...] = part if whole else part[..., bands]
+            target[...] = part if whole else part[..., channels]
     return samples
 
 

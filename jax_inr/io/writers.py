@@ -1,4 +1,4 @@
-"""Images of any size to files, band by band: PNG, 16-bit PNG, float TIFF, NPY.
+"""Images of any size to files, strip by strip: PNG, 16-bit PNG, float TIFF, NPY.
 
 The file appears whole or not at all. Imports neither JAX nor torch.
 """
@@ -26,7 +26,7 @@ SUFFIXES = {
     ".npy": "NPY of floats",
 }
 
-Bands = Iterable[np.ndarray]
+Strips = Iterable[np.ndarray]
 
 
 def suffix_of(path: StrPath) -> str:
@@ -65,35 +65,35 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
 
 
 def write_image(
-    path: StrPath, bands: Bands, height: int, width: int, channels: int
+    path: StrPath, strips: Strips, height: int, width: int, channels: int
 ) -> None:
-    """Write an image that comes in bands of whole rows, from top to bottom.
+    """Write an image that comes in strips of whole rows, from top to bottom.
 
     Args:
         path: its suffix, one of SUFFIXES, is the format.
-        bands: (rows, width, channels) floats; in [0, 1], or clipped to it, for PNG,
+        strips: (rows, width, channels) floats; in [0, 1], or clipped to it, for PNG,
             which has 1 or 3 channels.
 
     Raises:
         ConfigError: the suffix is unknown.
         OutputError: the file cannot be written; an older one is left as it was, as it
-            is when the bands themselves raise.
+            is when the strips themselves raise.
         ImageError: a value is not finite.
     """
     shape = (height, width, channels)
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
     with atomic.atomic_file(path, follow=True) as file:
-        write.get(suffix_of(path), _write_tiff)(file, bands, shape)
+        write.get(suffix_of(path), _write_tiff)(file, strips, shape)
 
 
-def _write_npy(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
+def _write_npy(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    for band in bands:
-        file.write(np.ascontiguousarray(band, "<f4").data)
+    for strip in strips:
+        file.write(np.ascontiguousarray(strip, "<f4").data)
 
 
-def _write_tiff(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
+def _write_tiff(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> None:
     import tifffile
 
     channels = shape[2]
@@ -101,8 +101,8 @@ def _write_tiff(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> No
     axes = shape if channels > 1 else shape[:2]
     rows = (
         np.ascontiguousarray(row, "<f4").reshape(axes[1:])
-        for band in bands
-        for row in band
+        for strip in strips
+        for row in strip
     )
     tifffile.imwrite(
         file,
@@ -119,12 +119,12 @@ def _write_tiff(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> No
     )
 
 
-def _write_png8(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
-    _write_png(file, (to_uint8(band) for band in bands), shape, 8)
+def _write_png8(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> None:
+    _write_png(file, (to_uint8(strip) for strip in strips), shape, 8)
 
 
-def _write_png16(file: BinaryIO, bands: Bands, shape: tuple[int, int, int]) -> None:
-    levels = (to_uint16(band).astype(">u2") for band in bands)
+def _write_png16(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> None:
+    levels = (to_uint16(strip).astype(">u2") for strip in strips)
     _write_png(file, levels, shape, 16)
 
 
@@ -139,8 +139,8 @@ def _write_png(
     _write_chunk(file, b"IHDR", header)
     stream = zlib.compressobj(6)
     above = np.zeros((1, width * channels * bits // 8), np.uint8)
-    for band in levels:
-        rows = np.ascontiguousarray(band).view(np.uint8).reshape(len(band), -1)
+    for strip in levels:
+        rows = np.ascontiguousarray(strip).view(np.uint8).reshape(len(strip), -1)
         filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
         filtered[:, 0] = 2
         # Differences modulo 256, as the filter wants them.

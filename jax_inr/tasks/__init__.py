@@ -14,7 +14,7 @@ from jax_inr.tasks.task import (
     inpaint,
     pixel_colour,
     pixel_points,
-    predict_one,
+    predict_item,
     reconstruct,
 )
 from jax_inr.tasks.tomography import tomography
@@ -40,7 +40,7 @@ __all__ = [
     "pixel_points",
     "poisson",
     "poisson_edit",
-    "predict_one",
+    "predict_item",
     "reconstruct",
     "squared",
     "superresolve",

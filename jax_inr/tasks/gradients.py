@@ -158,8 +158,8 @@ class Curvature:
 
     def __call__(self, field: Field, item: Float[Array, " 2"]) -> Float[Array, " c"]:
         def second(direction: Array) -> Array:
-            def slope(at: Array) -> Array:
-                return jax.jvp(field, (at,), (direction,))[1]
+            def slope(coords: Array) -> Array:
+                return jax.jvp(field, (coords,), (direction,))[1]
 
             return jax.jvp(slope, (item,), (direction,))[1]
 

@@ -75,7 +75,7 @@ def down_weights(
 
 def whole_factor(factor: int | float) -> int:
     """A factor as the whole number of at least 1 that it must be (ConfigError)."""
-    # Written so that nan fails.
+    # NaN fails: comparisons with it are false.
     if not (factor >= 1 and factor == round(factor)):
         raise ConfigError(f"the factor is {factor}; it must be a whole number from 1")
     return int(factor)

@@ -50,8 +50,8 @@ class Stencil:
         for axis, side in enumerate((self.height, self.width)):
             steps = (self.first[axis] + np.arange(self.size[axis])) / side
             last = np.float32((side - 1) / side)
-            at = item[axis] + jnp.asarray(steps, jnp.float32)
-            axes.append(jnp.clip(at, 0, last))
+            positions = item[axis] + jnp.asarray(steps, jnp.float32)
+            axes.append(jnp.clip(positions, 0, last))
         grid = jnp.meshgrid(*axes, indexing="ij")
         return jnp.stack(grid, axis=-1).reshape(-1, 2)
 

@@ -27,7 +27,7 @@ Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """A term of the loss: the mean of `function(field, x)` at random points, weighed.
+    """A term of the loss: the mean of `function(field, x)` at random points, weighted.
 
     weight: a number, or one for each fit of a sweep. points: drawn at each step,
     uniformly in the unit square.
@@ -195,7 +195,7 @@ def from_config(
     return task.replace(image=image)
 
 
-def predict_one(task: Task, field: Field, item: Any) -> Any:
+def predict_item(task: Task, field: Field, item: Any) -> Any:
     """One measurement of a field."""
     if task.predict is not None:
         return task.predict(field, item)

@@ -17,7 +17,7 @@ from PIL import Image
 from test_main import modules_after
 
 from jax_inr import fitting
-from jax_inr.cli import fit, main, process
+from jax_inr.cli import fit, inputs, main, process
 from jax_inr.config import Config
 
 NETWORK = ("--hidden-features", 8, "--num-frequencies", 4)
@@ -270,9 +270,9 @@ def test_what_a_finished_run_promises_can_be_done(stopped, schedule, words):
 
 def test_without_out_each_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert str(fit.free_folder("a/cat.jpg", "default")) == "runs/cat-default"
+    assert str(inputs.free_folder("a/cat.jpg", "default")) == "runs/cat-default"
     (tmp_path / "runs" / "cat-default").mkdir(parents=True)
-    assert str(fit.free_folder("a/cat.jpg", "default")) == "runs/cat-default-2"
+    assert str(inputs.free_folder("a/cat.jpg", "default")) == "runs/cat-default-2"
 
 
 def test_quiet_prints_the_folder_that_was_chosen_and_nothing_else(run, finished):

@@ -21,7 +21,7 @@ from jax_inr.config import Config
 from jax_inr.draw import film, plots, settings
 from jax_inr.draw.settings import Figure, FigureCanvasAgg, as_written, default_settings
 from jax_inr.experiments.parity import runs as parity_runs
-from jax_inr.io.images import Picture
+from jax_inr.io import images
 from jax_inr.io.runs import RunFolder
 from jax_inr.results import Fit
 
@@ -191,7 +191,7 @@ def test_the_backend_is_nobodys_business(tmp_path, backend, found):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_stands_as_it_is(tmp_path, name):
-    picture = Picture(GRADIENT, str(tmp_path / name), "0" * 64, ())
+    picture = images.Image(GRADIENT, str(tmp_path / name), "0" * 64, ())
     caption = f"{run_images.name_of(picture)} · default"
     assert caption == f"{name} · default"
     with hostile():
@@ -242,7 +242,7 @@ def test_characters_come_from_installed_fonts_and_none_is_warned_of(monkeypatch)
 def test_lines_and_bytes_that_are_no_text_are_shown_escaped():
     odd = ["a\nb.png", "a\x1b[31m.png", "a\udcff.png"]
     for name in odd:
-        shown = run_images.name_of(Picture(GRADIENT, name, "0" * 64, ()))
+        shown = run_images.name_of(images.Image(GRADIENT, name, "0" * 64, ()))
         assert shown.isprintable()
         plots.png(plots.curves(ROWS, shown))
 
@@ -251,7 +251,7 @@ def test_a_runs_images_are_drawn_of_any_name(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     for row in ROWS:
         folder.append_metrics(row)
-    picture = Picture(GRADIENT, "a$b_{c$.png", "0" * 64, ())
+    picture = images.Image(GRADIENT, "a$b_{c$.png", "0" * 64, ())
     fit = Fit(
         {"preset": "default", "steps": 7, "psnr_db": 20.0},
         ROWS,

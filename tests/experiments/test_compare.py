@@ -15,8 +15,7 @@ from jax_inr.experiments.compare import protocol, report
 from jax_inr.experiments.compare.protocol import ROWS, Comparison, measure
 from jax_inr.experiments.compare.store import Store, pixels_hash, read_images
 from jax_inr.fitting import fit_many
-from jax_inr.io.images import Picture as Image
-from jax_inr.io.images import encode_png, load_image
+from jax_inr.io.images import Image, encode_png, load_image
 from jax_inr.job import make_job
 from jax_inr.model import make_model
 

@@ -13,14 +13,14 @@ from jax_inr import fit_many, preset
 from jax_inr.cli.main import main
 from jax_inr.cli.options import read_config
 from jax_inr.errors import CheckpointError, ConfigError, OutputError
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.lock import LOCK_NAME
 from jax_inr.io.reading import read_json
 from jax_inr.io.runs import RUN_FILES, RunFolder
 from jax_inr.io.tensorfile import save_tensors
 from jax_inr.io.text import MAX_JSON_BYTES
 
-PICTURE = Picture(np.full((4, 5, 3), 0.5, np.float32), "cat.png", "0" * 64, ())
+PICTURE = Image(np.full((4, 5, 3), 0.5, np.float32), "cat.png", "0" * 64, ())
 STATE = {"params/w": np.arange(4, dtype=np.float32)}
 CHECKPOINT = "checkpoints/step_000000001.safetensors"
 LINKS = (
@@ -45,7 +45,7 @@ def bystander(tmp_path):
     outside = tmp_path / "outside"
     with RunFolder.create(outside) as run:
         run.write_json("config.json", preset("default").to_dict())
-        run.save_picture(PICTURE, {})
+        run.save_original(PICTURE, {})
         run.save_checkpoint(1, STATE, {})
         run.save_frame(1, b"frame")
     (outside / "precious").write_bytes(b"12")
@@ -61,7 +61,7 @@ def hostile(tmp_path):
     """A run's folder, before a link is put into it."""
     with RunFolder.create(tmp_path / "hostile") as run:
         run.write_json("config.json", preset("default").to_dict())
-        run.save_picture(PICTURE, {})
+        run.save_original(PICTURE, {})
         run.save_checkpoint(1, STATE, {})
         run.append_metrics({"step": 1})
         run.save_frame(1, b"frame")
@@ -103,9 +103,9 @@ READERS = {
     "config.json": lambda run: run.read_json("config.json"),
     "summary.json": lambda run: run.read_summary(),
     "metrics.jsonl": lambda run: run.read_metrics(),
-    "checkpoints/picture.safetensors": lambda run: run.load_picture(),
+    "checkpoints/picture.safetensors": lambda run: run.load_original(),
     CHECKPOINT: lambda run: run.load_checkpoint(),
-    "checkpoints": lambda run: (run.load_picture(), run.load_checkpoint()),
+    "checkpoints": lambda run: (run.load_original(), run.load_checkpoint()),
 }
 
 
@@ -126,7 +126,7 @@ WRITERS = {
     "metrics.jsonl": lambda run: run.append_metrics({"step": 2}),
     "field.safetensors": lambda run: run.save_field(STATE, {}),
     "checkpoints": lambda run: run.save_checkpoint(2, STATE, {}),
-    "checkpoints/picture.safetensors": lambda run: run.save_picture(PICTURE, {}),
+    "checkpoints/picture.safetensors": lambda run: run.save_original(PICTURE, {}),
     CHECKPOINT: lambda run: run.save_checkpoint(1, STATE, {}),
     "frames": lambda run: run.save_frame(1, b"frame"),
     "frames/step_000000001.png": lambda run: run.save_frame(1, b"frame"),
@@ -237,7 +237,7 @@ def test_run_without_a_checkpoint_is_told_from_one_with_bad_ones(hostile):
             run.load_checkpoint()
         (hostile / CHECKPOINT).unlink()
         assert run.load_checkpoint() is None
-        image, about = run.load_picture()
+        image, about = run.load_original()
         assert image is not None and (image.path, about) == ("cat.png", {})
         assert run.read_json("config.json") == preset("default").to_dict()
 
@@ -273,7 +273,7 @@ def test_names_and_notices_of_a_picture_are_shown_as_text(hostile):
         "notices": ["\x1b[2J" * 10**3] * 10,
     }
     save_tensors(path, "picture", {"image": PICTURE.image}, header)
-    picture, _ = RunFolder(hostile).load_picture()
+    picture, _ = RunFolder(hostile).load_original()
     assert picture is not None
     for text in (picture.path, picture.sha256, *picture.notices):
         assert text.isprintable() and len(text) <= 5000
@@ -285,4 +285,4 @@ def test_names_and_notices_of_a_picture_are_shown_as_text(hostile):
     ):
         save_tensors(path, "picture", {"image": PICTURE.image}, fields)
         with pytest.raises(CheckpointError, match="wrong fields"):
-            RunFolder(hostile).load_picture()
+            RunFolder(hostile).load_original()

@@ -17,7 +17,7 @@ import pytest
 
 from jax_inr.errors import CheckpointError, OutputError
 from jax_inr.io import atomic, runs, tensorfile
-from jax_inr.io.images import Picture
+from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     with RunFolder.create(tmp_path / "run") as run:
         for name in runs.RUN_FILES:
             run.write(name, b"old")
-        run.save_picture(Picture(np.zeros((1, 1, 1), np.float32), "", "", ()), {})
+        run.save_original(Image(np.zeros((1, 1, 1), np.float32), "", "", ()), {})
         run.save_checkpoint(3, STATE, {})
     foreign = {
         "notes.txt": b"mine",
@@ -306,7 +306,7 @@ def write_everything(run):
     yield lambda: run.append_metrics({"step": 1})
     yield lambda: run.truncate_metrics(1)
     yield lambda: run.save_checkpoint(1, STATE, {})
-    yield lambda: run.save_picture(Picture(np.zeros((1, 1, 1)), "", "", ()), {})
+    yield lambda: run.save_original(Image(np.zeros((1, 1, 1)), "", "", ()), {})
 
 
 def test_folder_removed_or_replaced_during_the_run_is_an_output_error(tmp_path):
@@ -543,18 +543,18 @@ def test_log_is_on_the_disk_before_the_checkpoint_that_relies_on_it(run, monkeyp
 
 def test_picture_comes_back(run):
     image = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 4, 3)
-    run.save_picture(Picture(image, "cat.png", "0" * 64, ("a notice",)), {"a": 1})
+    run.save_original(Image(image, "cat.png", "0" * 64, ("a notice",)), {"a": 1})
     run.save_checkpoint(1, STATE, {})
-    picture, about = run.load_picture()
+    picture, about = run.load_original()
     assert picture is not None and about == {"a": 1}
     np.testing.assert_array_equal(picture.image, image)
     assert picture[1:] == ("cat.png", "0" * 64, ("a notice",))
     path = run.path / "checkpoints" / "picture.safetensors"
     tensorfile.save_tensors(path, "picture", {"image": image}, {})
     with pytest.raises(CheckpointError, match="picture"):
-        run.load_picture()
-    run.save_picture(None, {"b": 2})  # of a task that measured no image
-    assert run.load_picture() == (None, {"b": 2})
+        run.load_original()
+    run.save_original(None, {"b": 2})  # of a task that measured no image
+    assert run.load_original() == (None, {"b": 2})
     path.unlink()
     with pytest.raises(CheckpointError, match="No such file"):
-        run.load_picture()
+        run.load_original()

@@ -25,7 +25,7 @@ def test_dividing_by_256_is_undone_in_the_saved_picture(image):
     quality = summaries.quality(trained_on, image, 256)
     assert quality["psnr_db"] > 120
     assert quality["psnr_8bit_db"] > 50
-    np.testing.assert_allclose(summaries.to_white(trained_on, 256), image, atol=1e-6)
+    np.testing.assert_allclose(summaries.to_image(trained_on, 256), image, atol=1e-6)
 
 
 def test_ssim_of_a_tiny_picture_is_not_available(image):

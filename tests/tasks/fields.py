@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jax_inr.tasks import predict_one
+from jax_inr.tasks import predict_item
 
 
 def lookup(image):
@@ -40,7 +40,7 @@ def predictions(task, field):
     """What a task's measurements of a field are, (n, ...)."""
 
     def all_of(items):
-        return jax.vmap(lambda item: predict_one(task, field, item))(items)
+        return jax.vmap(lambda item: predict_item(task, field, item))(items)
 
     return jax.jit(all_of)(jax.tree.map(jnp.asarray, task.items))
 

@@ -19,7 +19,7 @@ from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.experiments.compare.store import Store, by_shape, pixels_hash
 from jax_inr.experiments.report import Json, silent
-from jax_inr.io.images import Picture as Image
+from jax_inr.io.images import Image
 from jax_inr.splits import num_trained, train_mask
 
 Kind = Literal["natural", "text"]

@@ -13,7 +13,7 @@ from jax_inr.experiments import report
 from jax_inr.experiments.compare.protocol import BUDGET, SETTINGS, Comparison, Kind
 from jax_inr.experiments.compare.store import Store, pixels_hash
 from jax_inr.experiments.report import Drawing, Json
-from jax_inr.io.images import Picture as Image
+from jax_inr.io.images import Image
 from jax_inr.io.text import shown
 
 TEST = "test_psnr_db"

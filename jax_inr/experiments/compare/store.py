@@ -13,8 +13,7 @@ import numpy as np
 from jax_inr.errors import CheckpointError, ImageError
 from jax_inr.experiments.report import Json, keep
 from jax_inr.io.atomic import output_errors, write_atomic
-from jax_inr.io.images import Picture as Image
-from jax_inr.io.images import encode_png, load_image
+from jax_inr.io.images import Image, encode_png, load_image
 from jax_inr.io.reading import read_json
 from jax_inr.io.text import shown
 

@@ -23,7 +23,7 @@ from jax_inr.experiments.spectral_bias.spectra import (
     waves,
     width,
 )
-from jax_inr.io.images import Picture as Image
+from jax_inr.io.images import Image
 from jax_inr.io.text import to_json
 
 Experiment = Callable[[Form, np.ndarray, int, Tell], Json]

@@ -141,7 +141,9 @@ def wiener(image: np.ndarray, kernel: np.ndarray, balance: float) -> np.ndarray:
 def back_projection(seen: Measured, kind: str) -> np.ndarray:
     from skimage.transform import iradon
 
-    return _channels(seen, lambda one, angles: iradon(one, angles, filter_name=kind))
+    return _channels(
+        seen, lambda channel, angles: iradon(channel, angles, filter_name=kind)
+    )
 
 
 def sart(seen: Measured, rounds: int) -> np.ndarray:
