@@ -10,12 +10,13 @@ from jax_inr.cli.parsing import parse
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measure the speed of fits side by side."""
+    """Measure the speed of fits side by side, and what each optimizer comes to."""
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Sections to run: steps, race, parameters, kodak, many. Left out: all."""
+    """Sections to run: steps, race, parameters, kodak, many (left out: all of these);
+    choosing, whose report is docs/choosing.md."""
     turns: int = 9
-    """Turns of each contender."""
+    """Turns of each contender, where speed is measured."""
     quick: bool = False
     """A form of each section that ends within a minute."""
     out: Path = Path("docs/performance.md")

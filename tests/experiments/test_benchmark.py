@@ -4,11 +4,13 @@ import json
 import statistics
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from jax_inr.config import Config
+from jax_inr.config import Config, Network, Optimizer
 from jax_inr.experiments.benchmark import (
+    choosing,
     contenders,
     kodak,
     many,
@@ -19,7 +21,7 @@ from jax_inr.experiments.benchmark import (
 )
 from jax_inr.experiments.benchmark.contenders import MISSING, within_budget
 from jax_inr.experiments.benchmark.options import Options
-from jax_inr.experiments.report import silent
+from jax_inr.experiments.report import Section, silent
 
 
 def cells(text, first):
@@ -241,6 +243,59 @@ def test_many_at_once_are_as_many_times_as_fast_as_they_take_less():
     assert MISSING in cells(text, "4 seeds, `default`")
 
 
+# Choosing
+
+
+def test_choosing_tells_the_rate_and_the_end_or_the_reason():
+    runs = [
+        {"field": "optimizer", "name": "adam", "learning_rate": 0.01, "psnr_db": 43.8},
+        {"field": "optimizer", "name": "sgd", "learning_rate": 16.0, "psnr_db": None},
+        {"field": "optimizer", "name": "lbfgs", "refused": "not so: use another"},
+        {"field": "network", "name": "wire", "learning_rate": 0.02, "psnr_db": 31.0},
+    ]
+    text = choosing.write({"size": 96, "steps": 500, "runs": runs})
+    assert cells(text, "`adam`")[1:] == ["0.01", "43.80"]
+    assert cells(text, "`sgd`")[1:] == ["16", "diverged"]
+    assert cells(text, "`lbfgs`")[1:] == ["–", "refused: not so: use another"]
+    optimizers, networks = text.split("| `--network` |")
+    assert "`wire`" in networks and "`wire`" not in optimizers
+    assert cells(text, "`wire`")[1:] == ["0.02", "31.00"]
+
+
+def test_choosing_asks_for_every_optimizer_and_network_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr(choosing, "ended", lambda x: asked.append(x) or {})
+    for options, number in ((Options(), 500), (Options(quick=True), 20)):
+        asked.clear()
+        runs = choosing.measure(options, silent)["runs"]
+        names = [*get_args(Optimizer), *get_args(Network)]
+        assert [run["name"] for run in runs] == names
+        assert all(len(x) == 2 and x["steps"] == number for x in asked)
+        assert [x[r["field"]] for x, r in zip(asked, runs, strict=True)] == names
+
+
+def test_a_report_of_choosing_has_its_own_title_and_command(tmp_path, monkeypatch):
+    measured = {"size": 8, "steps": 3, "runs": []}
+    monkeypatch.setitem(report.MEASURES, "choosing", lambda options, say: measured)
+    out = tmp_path / "choosing.md"
+    report.measure(["choosing"], Options(5), out)
+    text = out.read_text()
+    assert text.startswith("# Choosing an optimizer and a network\n")
+    assert f"`python scripts/bench.py choosing --out {out}` on " in text
+
+
+def test_choosing_is_measured_where_it_is_named_alone(tmp_path, monkeypatch):
+    measured = []
+    for name in report.MEASURES:
+        monkeypatch.setitem(
+            report.MEASURES, name, lambda options, say, n=name: measured.append(n) or {}
+        )
+        monkeypatch.setitem(report.SECTIONS, name, Section(name, lambda found: ""))
+    report.measure([], Options(), tmp_path / "performance.md")
+    assert measured == list(report.SPEED)
+    assert (tmp_path / "performance.md").read_text().startswith("# Performance\n")
+
+
 # Contenders of whole fits
 
 
@@ -300,7 +355,7 @@ def test_what_a_contender_measures_is_the_last_line_it_prints(monkeypatch):
 
 def test_the_report_has_each_section_measured_and_written():
     assert report.MEASURES.keys() == report.SECTIONS.keys()
-    assert list(report.SECTIONS) == ["steps", "race", "parameters", "kodak", "many"]
+    assert list(report.SECTIONS) == [*report.SPEED, "choosing"]
 
 
 def test_the_report_keeps_the_command_that_made_a_section(tmp_path, monkeypatch):

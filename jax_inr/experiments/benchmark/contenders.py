@@ -170,7 +170,7 @@ def fit_preset(name: str, options: Json) -> Json:
 
     backend, path = options.get("backend", "jax"), options.get("image")
     image = load_image(path) if path else sample_image(size=224)
-    config = Config.from_dict(preset(name).to_dict() | options.get("changes", {}))
+    config = preset(name).replace(**options.get("changes", {}))
     if budget := options.get("budget_seconds"):
         trial = config.replace(steps=60, warmup_steps=0, eval_every=10**6)
         rows = _fit(image, trial, backend).rows

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jax_inr.experiments import report
-from jax_inr.experiments.benchmark import kodak, many, parameters, race, steps
+from jax_inr.experiments.benchmark import (
+    choosing,
+    kodak,
+    many,
+    parameters,
+    race,
+    steps,
+)
 from jax_inr.experiments.benchmark.options import Options
 from jax_inr.experiments.report import Json, Say, silent
 
@@ -14,6 +21,7 @@ MEASURES = {
     "parameters": parameters.measure,
     "kodak": kodak.measure,
     "many": many.measure,
+    "choosing": choosing.measure,
 }
 SECTIONS = {
     "steps": steps.SECTION,
@@ -21,14 +29,17 @@ SECTIONS = {
     "parameters": parameters.SECTION,
     "kodak": kodak.SECTION,
     "many": many.SECTION,
+    "choosing": choosing.SECTION,
 }
-HEADING = ("# Performance", "Made by `scripts/bench.py`; every number is measured.")
+# What is measured where no section is named; the others have reports of their own.
+SPEED = ("steps", "race", "parameters", "kodak", "many")
+MADE = "Made by `scripts/bench.py`; every number is measured."
 
 
 def measure(
     names: Sequence[str], options: Options, out: Path, say: Say = silent
 ) -> None:
-    """Measure sections, all where there are no names, and write OUT.md.
+    """Measure sections, those of speed where there are no names, and write OUT.md.
 
     OUT.json keeps every measurement; a section that is not measured this time stays.
 
@@ -38,12 +49,15 @@ def measure(
     quick = " --quick" if options.quick else ""
 
     def command(name: str) -> str:
-        return f"python scripts/bench.py {name} --turns {options.turns}{quick}"
+        how = f" --turns {options.turns}" if name in SPEED else f" --out {out}"
+        return f"python scripts/bench.py {name}{how}{quick}"
 
-    path = out.with_suffix(".json")
+    path, names = out.with_suffix(".json"), tuple(names) or SPEED
     write(report.measure(MEASURES, names, options, path, command, say), out)
 
 
 def write(kept: Json, out: Path) -> None:
     """OUT.md, and its figures, from what OUT.json keeps."""
-    report.write(HEADING, SECTIONS, kept, out)
+    is_speed = not {*SPEED}.isdisjoint(kept["sections"])
+    title = "# Performance" if is_speed else "# Choosing an optimizer and a network"
+    report.write((title, MADE), SECTIONS, kept, out)
