@@ -246,7 +246,9 @@ def test_the_same_command_killed_twenty_times_ends_as_if_it_had_not_been(
     print(*(f"killed {where}" for where in told), sep="\n")
     stages = [where.split(":")[0] for where in told]
     assert len(told) == 20 and stages.count("early") >= 5
-    assert "written to out" in ends(start(tmp_path, command))
+    said = ends(start(tmp_path, command))
+    # The second where nothing but the ending was missing.
+    assert "written to out" in said or "out is finished" in said
     for mine, expected in zip(runs("out"), runs("whole"), strict=True):
         assert_same_run(mine, expected)
         for name in SAME:
