@@ -64,7 +64,7 @@ class RunFolder:
             run._made = [folder for folder in parents if not folder.exists()]
             run.path.mkdir(parents=True, exist_ok=True)
             run._acquire()
-            # Beside the lock there may be what a killed run was about to write.
+            run._remove_temporary()
             names = [n for n in os.listdir(run.path) if not n.startswith(".jax_inr")]
             if names and not overwrite:
                 raise run.not_empty()
@@ -80,8 +80,7 @@ class RunFolder:
             run._acquire()
             if not {"checkpoints", *RUN_FILES}.intersection(os.listdir(run.path)):
                 raise OutputError(f"{shown(run.path)} holds no run", "check the path")
-            for temp in run._list_temporary():
-                temp.unlink()
+            run._remove_temporary()
             undo.pop_all()
         return run
 
@@ -243,6 +242,11 @@ class RunFolder:
     def _list_temporary(self) -> list[Path]:
         folders = (self.path, self._checkpoints.path, self._frames)
         return [temp for f in folders for temp in f.glob(atomic.TEMP_PATTERN)]
+
+    def _remove_temporary(self) -> None:
+        """Remove what a killed run was about to write."""
+        for temp in self._list_temporary():
+            temp.unlink()
 
     def _acquire(self) -> None:
         folders = (self._checkpoints.path, self._frames)

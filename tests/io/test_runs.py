@@ -121,6 +121,19 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path):
         assert not run.finished() and not strays(run.path)
 
 
+@pytest.mark.parametrize("opened", [RunFolder.create, RunFolder.reopen])
+def test_what_a_killed_run_was_about_to_write_goes_however_it_is_opened(run, opened):
+    run.save_checkpoint(3, STATE, {})
+    run.close()
+    temporary = atomic.TEMP_PATTERN.replace("*", "1-a")
+    for folder in (run.path, run.path / "checkpoints"):
+        (folder / temporary).write_bytes(b"half")
+    how = {"overwrite": True} if opened == RunFolder.create else {}
+    with opened(run.path, **how) as again:
+        assert not strays(again.path)
+        assert loaded(again)[1]["step"] == 3
+
+
 def test_folder_that_cannot_be_is_an_output_error_that_leaves_nothing(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "loop").symlink_to("loop")
