@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from jax_inr.config import Config
 from jax_inr.conflicts import RESUMABLE_FIELDS
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
-from jax_inr.inputs import as_config, as_image
+from jax_inr.inputs import as_config, as_image, is_single
 from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.keywords import suggests
@@ -19,7 +17,7 @@ from jax_inr.lanes import Progress
 from jax_inr.recording import find
 from jax_inr.results import Fit, FitMany
 from jax_inr.run import grouped, make_run
-from jax_inr.running import Options, carry_out
+from jax_inr.running import Options, carry_out, probe
 
 Device = Literal["auto", "cpu", "gpu"]
 Backend = Literal["jax", "torch"]
@@ -86,11 +84,15 @@ def fit(
         device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
     )
     parts = {"encoding": encoding, "network": network, "optimizer": optimizer}
-    run = make_run(
-        image, as_config(config), **parts, loss=loss, backend=backend, out=out
-    )
     if film and out is None:
         raise ConfigError("a film is kept in a run's folder", "name it with out")
+    config = as_config(config)
+    if out is not None:
+        # A folder that cannot be is known before anything slow begins.
+        probe(Path(out).expanduser(), overwrite)
+    run = make_run(
+        image, config, **parts, loss=loss, backend=backend, out=out, device=device
+    )
     carry_out([run], options, overwrite)
     return run.result()
 
@@ -174,6 +176,7 @@ def resume(
         **given,
         backend=there.backend,
         out=out,
+        device=device,
     )
     options = Options(
         device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
@@ -228,7 +231,7 @@ def fit_many(
         ConfigError: no image, or numbers of images and configs that do not go together.
         Interrupted: carries the fits so far.
     """
-    images = [images] if _is_single(images) else list(images)
+    images = [images] if is_single(images) else list(images)
     if isinstance(configs, Config | str | dict) or configs is None:
         configs = [configs]
     images, configs = _paired(images, list(configs))
@@ -252,6 +255,7 @@ def fit_many(
             loss=loss,
             name=name,
             out=None if out is None else Path(out) / name,
+            device=device,
         )
         for name, image, config in zip(names, images, configs, strict=True)
     ]
@@ -274,15 +278,6 @@ def fit_many(
         error.fits = tuple(run.fit for run in runs if run.fit is not None)
         raise
     return FitMany(runs)
-
-
-def _is_single(images: Any) -> bool:
-    """Whether this is one image or task, rather than several."""
-    if isinstance(images, np.ndarray):
-        return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
-    # An Image is a tuple, and a path a sequence of letters.
-    several = isinstance(images, Sequence) and not isinstance(images, str | Image)
-    return not several
 
 
 def _paired(images: list[Any], configs: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -1,6 +1,7 @@
 """Images and configs in all plain forms that callers give."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,12 @@ def as_config(config: Any) -> Config:
         f"a {type(config).__name__} is no config",
         'give a Config, a preset\'s name as "fast", or a dict of fields',
     )
+
+
+def is_single(images: Any) -> bool:
+    """Whether this is one image or task, rather than several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+    # An Image is a tuple, and a path a sequence of letters.
+    several = isinstance(images, Sequence) and not isinstance(images, str | Image)
+    return not several

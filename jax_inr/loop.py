@@ -49,6 +49,8 @@ def run(
             if time.monotonic() - saved_at >= save_every_seconds:
                 loop.save(loop.running())
                 saved_at = time.monotonic()
+                # What cannot be saved has ended.
+                continue
             loop.advance()
     except KeyboardInterrupt:
         loop.undo()

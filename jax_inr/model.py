@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jax_inr import encodings, networks
-from jax_inr.adapters import as_encoding, as_network, describe
+from jax_inr.adapters import Foreign, as_encoding, as_network, describe
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.tensors import pytree_dataclass
@@ -136,11 +136,12 @@ def make_model(
         encoding = encodings.from_config(config, height, width)
     else:
         encoding = as_encoding(encoding)
+    is_ours = network is None and not isinstance(encoding, Foreign)
     if network is None:
         network = networks.from_config(config, encoding.num_features, channels)
-        return Model(encoding, network)
     model = Model(encoding, as_network(network, encoding.num_features))
-    check_model(model, channels)
+    if not is_ours:
+        check_model(model, channels)
     return model
 
 

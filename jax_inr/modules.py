@@ -40,6 +40,11 @@ def _gelu(z: Array, numbers: Numbers) -> Array:
     return nn.gelu(z)
 
 
+def sigmoid(y: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """1 / (1 + exp(-y)), as a plain function, so that fields can be pickled."""
+    return nn.sigmoid(y)
+
+
 ACTIVATIONS = {
     "relu": _relu,
     "gelu": _gelu,

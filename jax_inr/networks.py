@@ -15,7 +15,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jax_inr.config import Config
 from jax_inr.layers import siren_bound, torch_bound
-from jax_inr.modules import ACTIVATIONS, GridCNN, Numbers, PixelMLP, Wire, centred
+from jax_inr.modules import (
+    ACTIVATIONS,
+    GridCNN,
+    Numbers,
+    PixelMLP,
+    Wire,
+    centred,
+    sigmoid,
+)
 from jax_inr.tensors import pytree_dataclass
 
 Variables = dict[str, Any]
@@ -89,7 +97,7 @@ def mlp(
 ) -> FlaxNetwork:
     """The notebook's network: ReLU (or GELU) between, a sigmoid at the end."""
     activate = ACTIVATIONS[activation]
-    module = PixelMLP(hidden_features, channels, activate, nn.sigmoid, precision, init)
+    module = PixelMLP(hidden_features, channels, activate, sigmoid, precision, init)
     bounds = _bounds(num_features, hidden_features, channels)
     return FlaxNetwork(
         module,

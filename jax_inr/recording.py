@@ -127,7 +127,19 @@ def find(folder: RunFolder) -> Found:
     identity = Identity(
         str(header.get("pixels_sha256")), config, backend, tuple(sorted(parts.items()))
     )
-    if identity.pixels_sha256 != about.get("pixels_sha256"):
+    given = folder.given_config()
+    if given is not None:
+        wanted = dataclasses.replace(identity, config=given)
+        if difference := identity.difference(wanted):
+            raise ConfigError(
+                f"{where}: config.json is not the checkpoint's: {difference}",
+                "put it back as it was, or begin a new run",
+            )
+    kept = about.get("pixels_sha256")
+    # A task's hash is of its measurements, which the caller gives again.
+    if image is not None and "task" not in parts:
+        kept = hash_arrays(image.image)
+    if identity.pixels_sha256 != kept:
         raise CheckpointError(
             f"{where}: the image is not the one the checkpoint was made on"
         )

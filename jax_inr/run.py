@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr import cost
+from jax_inr import cost, machine
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.inputs import as_image
@@ -71,11 +71,12 @@ def make_run(
     backend: str = "jax",
     out: Any = None,
     name: str = "",
+    device: str = "auto",
 ) -> Run:
     """Make a run of the caller's arguments.
 
     Raises:
-        ConfigError, ImageError: as their names say.
+        ConfigError, ImageError, DeviceError: as their names say.
     """
     given = {"encoding": encoding, "network": network, "optimizer": optimizer}
     given["loss"] = loss
@@ -101,6 +102,8 @@ def make_run(
         return Run(name, image, shape, identity, rules, out=out)  # pyright: ignore
     if backend != "jax":
         raise ConfigError(f"unknown back end {backend!r}", "use jax or torch")
+    # A device that is absent is one line, before JAX looks for one by itself.
+    machine.select(device)
     return _make_jax_run(image, config, given, out, name)
 
 

@@ -72,6 +72,19 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
                     run.error = error
 
 
+def probe(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that no run can have, before anything slow begins.
+
+    Raises:
+        OutputError: it cannot be written or locked, or something else is in it.
+    """
+    with RunFolder.create(out, overwrite=True) as folder:
+        if overwrite or folder.is_empty() or finished(folder) is not None:
+            return
+        if not folder.holds_a_run():
+            raise folder.not_empty()
+
+
 def _open(run: Run, folders: contextlib.ExitStack, overwrite: bool) -> None:
     """Lock the run's folder; find out whether the run begins, goes on or is done."""
     if run.out is None:

@@ -39,9 +39,11 @@ SHARE = 0.1
 
 def suited_rate(optimizer: str, network: str) -> float:
     """The peak learning rate of an optimizer with a network."""
+    # Names that are none are refused elsewhere.
+    if not isinstance(optimizer, str) or not isinstance(network, str):
+        return 1.0
     if optimizer == "sgd":
         return NETWORKS.get(network, 1.0)
-    # Names that are none are refused elsewhere.
     rate = OPTIMIZERS.get(optimizer, 1.0)
     is_scaled = network in ("mlp", "cnn") or optimizer in ("lbfgs", "lamb")
     return rate if is_scaled else rate * SHARE

@@ -24,9 +24,9 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, default or signal.SIG_DFL)
 
 # Annotations are checked here, and in tests only: of both packages whole, but for
-# commands, experiments and files, whose tests give what is wrong, and the config, which
-# checks its fields. The hook has to be in place before anything imports these.
-UNCHECKED = {"cli", "config", "experiments", "io", "suits"}
+# commands, fits, experiments and files, whose tests give what is wrong, and the config,
+# which checks its fields. The hook has to be in place before anything imports these.
+UNCHECKED = {"cli", "config", "experiments", "fitting", "io", "suits"}
 CHECKED = {module.name for module in pkgutil.iter_modules([str(ROOT / "jax_inr")])}
 CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
 # An int is a float, as PEP 484 has it.

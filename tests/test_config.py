@@ -75,7 +75,9 @@ def test_what_is_no_number_of_the_field_is_named(name, value):
 
 def test_only_the_optional_fields_take_none():
     optional = {"batch_size", "target_psnr", "max_seconds"}
-    for name in FIELDS:
+    # None asks for the rate that suits, and does not stay.
+    assert Config().replace(learning_rate=None).learning_rate == 1.0
+    for name in {*FIELDS} - {"learning_rate"}:
         if name in optional:
             assert getattr(Config().replace(**{name: None}), name) is None
         else:

