@@ -136,6 +136,7 @@ def make_model(
         encoding = encodings.from_config(config, height, width)
     else:
         encoding = as_encoding(encoding)
+    encoding: Any = encoding
     is_ours = network is None and not isinstance(encoding, Foreign)
     if network is None:
         network = networks.from_config(config, encoding.num_features, channels)
