@@ -247,6 +247,11 @@ def as_encoding(thing: Any, num_axes: int = 2) -> Any:
     )
 
 
+def is_foreign(part: Any) -> bool:
+    """Whether an encoding or a network is a caller's own."""
+    return isinstance(part, Foreign)
+
+
 def foreign_parts(**parts: Any) -> dict[str, str]:
     """The descriptions of those parts that are a caller's own."""
     own = {name: part for name, part in parts.items() if isinstance(part, Foreign)}

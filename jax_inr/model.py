@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jax_inr import encodings, networks
-from jax_inr.adapters import Foreign, as_encoding, as_network, describe
+from jax_inr.adapters import as_encoding, as_network, describe, is_foreign
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
 from jax_inr.tensors import pytree_dataclass
@@ -136,8 +136,7 @@ def make_model(
         encoding = encodings.from_config(config, height, width)
     else:
         encoding = as_encoding(encoding)
-    encoding: Any = encoding
-    is_ours = network is None and not isinstance(encoding, Foreign)
+    is_ours = network is None and not is_foreign(encoding)
     if network is None:
         network = networks.from_config(config, encoding.num_features, channels)
     model = Model(encoding, as_network(network, encoding.num_features))
