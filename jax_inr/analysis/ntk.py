@@ -17,7 +17,7 @@ from jax_inr.model import Model, Variables
 
 def jacobian(
     model: Model, variables: Variables, coords: Float[Array, "n 2"]
-) -> Float[Array, "n*c p"]:
+) -> Float[Array, "rows p"]:
     """The derivatives of all colours by all trained parameters; rows pixel by pixel."""
     flat, unravel = ravel_pytree(variables["params"])
 
@@ -30,7 +30,7 @@ def jacobian(
 
 def empirical_ntk(
     model: Model, variables: Variables, coords: Float[Array, "n 2"]
-) -> Float[Array, "n*c n*c"]:
+) -> Float[Array, "rows rows"]:
     """The kernel K = J J^T over pixels and channels; positive semi-definite."""
     rows = jacobian(model, variables, coords)
     return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)

@@ -37,7 +37,7 @@ def hann_window(height: int, width: int) -> Float[np.ndarray, "h w 1"]:
     return (window / np.sqrt(np.mean(window**2))).astype(np.float32)
 
 
-def band_edges(height: int, width: int, num_bands: int) -> Float[np.ndarray, " b+1"]:
+def band_edges(height: int, width: int, num_bands: int) -> Float[np.ndarray, " edges"]:
     """Edges of bands of equal ratio, from one cycle to the Nyquist frequency.
 
     A band holds the modes with edges[b] <= radius < edges[b + 1], the last one its
@@ -67,7 +67,7 @@ def band_edges(height: int, width: int, num_bands: int) -> Float[np.ndarray, " b
 
 
 def band_index(
-    height: int, width: int, edges: Float[np.ndarray, " b+1"]
+    height: int, width: int, edges: Float[np.ndarray, " edges"]
 ) -> Int[np.ndarray, " hw"]:
     """The band of each mode; the number of bands for a mode that is in none."""
     radius, last = radii(height, width).ravel(), len(edges) - 1
@@ -90,7 +90,7 @@ def learned_steps(
 
 def highest_learned(
     missing: Float[np.ndarray, " b"],
-    edges: Float[np.ndarray, " b+1"],
+    edges: Float[np.ndarray, " edges"],
     limit: float = LEARNED,
 ) -> float:
     """The frequency up to which a fit has learned everything, in cycles per unit.
@@ -134,7 +134,7 @@ def radial_spectrum(
 
 
 def band_energy(
-    image: Float[Pixels, "h w c"], edges: Float[np.ndarray, " b+1"]
+    image: Float[Pixels, "h w c"], edges: Float[np.ndarray, " edges"]
 ) -> Float[Array, " b"]:
     """The energy of an image in each band of `band_edges`."""
     height, width = image.shape[:2]
@@ -146,7 +146,7 @@ def band_energy(
 def missing_share(
     prediction: Float[Pixels, "h w c"],
     target: Float[Pixels, "h w c"],
-    edges: Float[np.ndarray, " b+1"],
+    edges: Float[np.ndarray, " edges"],
 ) -> Float[Array, " b"]:
     """The residual's energy over the target's, band by band: 0 is learned, 1 is not.
 
