@@ -33,6 +33,7 @@ CHECKED = [f"jax_inr.{name}" for name in sorted(CHECKED - UNCHECKED)]
 TYPECHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook([*CHECKED, "torch_ref"], TYPECHECKER)
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jax.monitoring  # noqa: E402
 
@@ -42,6 +43,10 @@ from jax_inr.job import make_job  # noqa: E402
 from jax_inr.plan import make_data  # noqa: E402
 from jax_inr.tasks import reconstruct  # noqa: E402
 from jax_inr.training import init_state  # noqa: E402
+
+# No test asserts a time, those of hypothesis neither.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

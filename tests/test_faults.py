@@ -418,7 +418,7 @@ def test_numbers_outside_their_range(tmp_path, no_jax):
         (("--resume", "run", "cat.png"), 2, "image"),
         (("--preset", "cnn", "--config", "c.json"), 2, "--preset"),
         # What cannot fit is refused by its estimate, with a way out.
-        (("--hidden-features", 60_000, 60_000), 7, "--hidden-features"),
+        (("--hidden-features", 60_000, 60_000), 7, "hidden_features"),
         (("--size", 400, "--batch-size", 10**5, "--max-memory", 0.1), 7, "0.10 GiB"),
     ],
 )
@@ -440,7 +440,7 @@ def test_a_picture_over_the_memory(fit_py, tmp_path):
     (tmp_path / "a.png").write_bytes(encode_png(flat))
     words = ("a.png", "--max-memory", 0.25, "--out", "run")
     line = said(fit_py(*words, cwd=tmp_path), 7)
-    assert "GiB" in line and "--size" in line
+    assert "GiB" in line and "smaller image" in line
     assert names(tmp_path) == {"a.png"}
 
 

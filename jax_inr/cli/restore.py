@@ -85,6 +85,7 @@ def _restore(
 ) -> dict[str, Any]:
     from jax_inr import metrics
     from jax_inr.draw import plots
+    from jax_inr.draw.settings import default_settings
     from jax_inr.experiments.tasks.ours import config
     from jax_inr.io.atomic import write_atomic
     from jax_inr.io.images import save_image
@@ -117,7 +118,8 @@ def _restore(
             summary["calibration"] = calibration(clipped, restored.doubt, truth)
         panels["truth"] = truth
     save_image(out / "restored.png", restored.image.astype(np.float32))
-    write_atomic(out / "comparison.png", plots.png(_side_by_side(panels)))
+    with default_settings():
+        write_atomic(out / "comparison.png", plots.png(_side_by_side(panels)))
     restored.fits[0].field.save(out / "field.safetensors")
     write_atomic(out / "summary.json", (to_json(summary, indent=1) + "\n").encode())
     return summary
@@ -149,9 +151,8 @@ def _task(way: str, options: Options, image: np.ndarray) -> Any:
 
 
 def _side_by_side(panels: dict[str, np.ndarray]) -> Any:
-    from matplotlib.figure import Figure
-
     from jax_inr.draw import plots
+    from jax_inr.draw.settings import Figure
 
     figure = Figure(figsize=(3.2 * len(panels), 3.5))
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.9, 0.03)

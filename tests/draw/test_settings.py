@@ -96,6 +96,11 @@ def make_sweep() -> bytes:
         return plots.png(overview.draw_sweep(points, {"sigma": values}))
 
 
+def make_parity():
+    with settings.default_settings():
+        return plots.png(parity_runs.draw(dict.fromkeys(BACKENDS, ROWS)))
+
+
 FIGURES = {
     "comparison": lambda: plots.png(plots.comparison(GRADIENT, GRADIENT, 9.0, "a")),
     "curves": lambda: plots.png(plots.curves(ROWS, "a")),
@@ -103,7 +108,7 @@ FIGURES = {
     "film": make_film,
     "extrapolation": make_extrapolation,
     "sweep": make_sweep,
-    "parity": lambda: parity_runs.draw(dict.fromkeys(BACKENDS, ROWS)),
+    "parity": lambda: make_parity(),
 }  # fmt: skip
 
 
@@ -130,9 +135,11 @@ def test_between_the_frames_of_a_film_the_settings_are_the_users():
 def test_every_figure_is_made_under_the_default_settings():
     """By the text: `Figure(...)` stands in decorated functions, or in those of FREE."""
     # Made inside the `with default_settings()` of whoever calls them.
-    free = {"_make_figure", "draw_sweep"} | {
+    bias = SOURCES / "experiments/spectral_bias"
+    free = {"_make_figure", "_side_by_side", "draw_sweep", "draw"} | {
         function.name
-        for function in functions(SOURCES / "experiments/spectral_bias/figures.py")
+        for name in ("figures.py", "prior_figures.py")
+        for function in functions(bias / name)
     }
     found = set()
     for path in SOURCES.rglob("*.py"):
