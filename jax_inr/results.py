@@ -50,8 +50,8 @@ class Fit:
         )
 
     @property
-    def psnr_db(self) -> float:
-        """PSNR of the prediction, in dB with peak 1."""
+    def psnr_db(self) -> Any:
+        """PSNR of the prediction, in dB with peak 1; None where nothing is known."""
         return self.summary["psnr_db"]
 
     @property

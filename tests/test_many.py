@@ -163,7 +163,7 @@ def test_a_batch_killed_in_the_middle_goes_on_byte_for_byte(image, tmp_path):
 DEVICES = """
 import json, sys
 import jax, numpy as np
-from jax_inr.config import Config
+from jax_inr import Config, fit_many
 config = Config.from_dict(json.loads(sys.argv[1]))
 image = np.load(sys.argv[2])
 results = fit_many([image], [config.replace(seed=seed) for seed in range(5)])
