@@ -50,7 +50,8 @@ def run(
                 loop.save(loop.running())
                 saved_at = time.monotonic()
                 # What cannot be saved has ended.
-                continue
+                if not loop.running():
+                    break
             loop.advance()
     except KeyboardInterrupt:
         loop.undo()
