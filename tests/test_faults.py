@@ -343,8 +343,8 @@ def test_a_folder_of_something_else(fit_py, tmp_path, no_jax):
 
 CONFIGS = {
     "not JSON": (b"{", "is damaged"),
-    "empty": (b"", "not a JSON config"),
-    "not UTF-8": (b"\xff\xfe{}", "not a JSON config"),
+    "empty": (b"", "is damaged"),
+    "not UTF-8": (b"\xff\xfe{}", "is damaged"),
     "deep": (b"[" * 100_000, "nested too deeply"),
     "twice": (b'{"steps": 1, "steps": 2}', "twice"),
     "NaN": (b'{"sigma": NaN}', "NaN"),
