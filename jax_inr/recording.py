@@ -135,6 +135,8 @@ def find(folder: RunFolder) -> Found:
                 f"{where}: config.json is not the checkpoint's: {difference}",
                 "put it back as it was, or begin a new run",
             )
+        # A continuation that saved nothing has left its steps and rules there.
+        identity = wanted
     kept = about.get("pixels_sha256")
     # A task's hash is of its measurements, which the caller gives again.
     if image is not None and "task" not in parts:
