@@ -529,7 +529,7 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-def test_checkpoints_that_are_all_bad(run, copy, tmp_path, no_jax):
+def test_checkpoints_that_are_all_bad(run, copy, tmp_path):
     import pickle
 
     good = checkpoints(copy)[-1].read_bytes()
@@ -576,7 +576,7 @@ def test_checkpoints_that_are_all_bad(run, copy, tmp_path, no_jax):
         for path in checkpoints(tmp_path / case):
             path.write_bytes(data)
         commands.append(["--resume", case])
-    answers = many(commands, tmp_path, no_jax)
+    answers = many(commands, tmp_path, {})
     for (case, (_, reason)), (code, err) in zip(cases.items(), answers, strict=True):
         assert code == 4 and err.startswith("error: ") and err.count("\n") == 1, err
         assert reason in err and case in err, err
