@@ -189,7 +189,9 @@ def check_field_finite(path: StrPath, tensors: Tensors) -> None:
     """Refuse a field that is not finite; optimizers may begin with infinities."""
     for name, tensor in tensors.items():
         field = name.removeprefix("state/").startswith(("params/", "constants/"))
-        if field and not np.isfinite(tensor).all():
+        # Infinity is where some optimizers begin; NaN is nobody's start.
+        sound = np.isfinite(tensor) if field else ~np.isnan(tensor)
+        if not sound.all():
             raise CheckpointError(
                 f"{shown(path)}: tensor '{shown(name, 200)}' holds values that are "
                 "not finite"
