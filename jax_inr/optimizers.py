@@ -33,7 +33,7 @@ class Rates(NamedTuple):
     decay_steps: Any = 1
 
 
-def learning_rate(kind: Schedule, rates: Rates, step: Any) -> Float[Array, ""]:
+def learning_rate(kind: Schedule, rates: Rates, step: Any) -> Float[Array, "..."]:
     """The learning rate of a step: linear warm-up, then constant or half a cosine.
 
     peak * (1 + cos(pi * t)) / 2 with t from 0 to 1 (arXiv 1608.03983, without
@@ -59,7 +59,7 @@ class Optimizer:
     momentum: float = 0.9
     beta2: float = 0.999
 
-    def learning_rate(self, rates: Rates, step: Any) -> Float[Array, ""]:
+    def learning_rate(self, rates: Rates, step: Any) -> Float[Array, "..."]:
         """The learning rate of a step."""
         return learning_rate(self.schedule, rates, step)
 

@@ -127,8 +127,9 @@ def test_a_cartesian_product_gives_what_its_positions_give(height, width):
 def test_gradients_reach_tables_and_coordinates(grid):
     tables = draw_tables(grid)
 
-    def total(tables, x):
-        return grid.apply(variables_of(tables), x).sum()
+    def total(tables, x):  # check_grads perturbs by NumPy arrays
+        variables = variables_of(jax.tree.map(jnp.asarray, tables))
+        return grid.apply(variables, jnp.asarray(x)).sum()
 
     coords = jnp.array([0.37, 0.71])  # inside a cell at every level
     check_grads(total, (tables, coords), 1, rtol=2e-2)

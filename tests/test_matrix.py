@@ -122,7 +122,7 @@ def test_every_pair_fits(encoding, network, optimizer, tmp_path):
         ),
         ({"optimizer": "lbfgs", "batch_size": 8}, "lines of the whole loss"),
         ({"optimizer": "lbfgs", "schedule": "cosine"}, "its own step lengths"),
-        ({"encoding": "positional", "num_frequencies": 7}, "even --num-frequencies"),
+        ({"encoding": "positional", "num_frequencies": 7}, "use an even number"),
         ({"encoding": "periodic", "sigma": 1000.0}, "makes it too large"),
         ({"encoding": GRIDS[0], "coarsest": 64, "finest": 8}, "below coarsest"),
     ],

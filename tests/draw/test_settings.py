@@ -149,7 +149,7 @@ def test_every_figure_is_made_under_the_default_settings():
             if makes and function.name not in free:
                 found.add(function.name)
                 assert "default_settings()" in decorators, f"{path}: {function.name}"
-    assert {"comparison", "curves", "encoding", "figure", "gallery"} <= found
+    assert {"comparison", "curves", "encoding", "figure"} <= found
 
 
 def functions(path: Path) -> list[ast.FunctionDef]:
