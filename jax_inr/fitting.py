@@ -4,12 +4,13 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal
 
 from jax_inr.config import Config
 from jax_inr.conflicts import RESUMABLE_FIELDS
 from jax_inr.errors import CheckpointError, ConfigError, Interrupted
-from jax_inr.inputs import as_config, as_image, is_single
+from jax_inr.inputs import as_config, as_image, is_single, paired
 from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
 from jax_inr.keywords import suggests
@@ -41,6 +42,7 @@ def fit(
     out: StrPath | None = None,
     overwrite: bool = False,
     device: Device = "auto",
+    progress: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = _warn,
     save_every_seconds: float = 30.0,
@@ -65,6 +67,7 @@ def fit(
             if it had not; one that has ended is given back.
         overwrite: replace the run that `out` holds.
         device: a GPU that is asked for is never replaced.
+        progress: show a bar.
         on_progress: called after each chunk of steps.
         on_notice: called with one line on what the user may not expect.
         save_every_seconds: time between checkpoints.
@@ -81,7 +84,14 @@ def fit(
         ConfigError, OutputError, DeviceError: as their names say.
     """
     options = Options(
-        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
+        device,
+        progress,
+        on_progress,
+        on_notice,
+        save_every_seconds,
+        film,
+        max_memory_bytes,
+        stop,
     )
     parts = {"encoding": encoding, "network": network, "optimizer": optimizer}
     if film and out is None:
@@ -101,10 +111,10 @@ def fit(
 def resume(
     out: StrPath,
     *,
-    steps: int | None = None,
-    eval_every: int | None = None,
-    target_psnr: float | None = None,
-    max_seconds: float | None = None,
+    steps: int | EllipsisType = ...,
+    eval_every: int | EllipsisType = ...,
+    target_psnr: float | EllipsisType | None = ...,
+    max_seconds: float | EllipsisType | None = ...,
     task: Any = None,
     encoding: Any = None,
     network: Any = None,
@@ -112,6 +122,7 @@ def resume(
     loss: Callable[[Any, Any], Any] | None = None,
     backend: Backend | None = None,
     device: Device = "auto",
+    progress: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = _warn,
     save_every_seconds: float = 30.0,
@@ -123,13 +134,12 @@ def resume(
 
     Args:
         out: the run's folder.
-        steps, eval_every, target_psnr, max_seconds: of the config, changed; another
-            number of steps goes with a constant schedule alone.
+        steps, eval_every, target_psnr, max_seconds: of the config, as they were where
+            left out; another number of steps goes with a constant schedule alone.
         task, encoding, network, optimizer, loss: what the run was begun with, where it
             was the caller's own.
         backend: refuse a run of the other one.
-        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes,
-            stop: see `fit`; notices tell of a damaged checkpoint and the older one used
+        others: see `fit`; notices tell of a damaged checkpoint and the older one used
             instead, and of versions that differ from those that began the run.
 
     Raises:
@@ -142,7 +152,7 @@ def resume(
     changes = {
         name: value
         for name, value in zip(RESUMABLE_FIELDS, values, strict=True)
-        if value is not None
+        if value is not ...
     }
     with RunFolder.reopen(out) as folder:
         found = find(folder)
@@ -179,7 +189,14 @@ def resume(
         device=device,
     )
     options = Options(
-        device, on_progress, on_notice, save_every_seconds, film, max_memory_bytes, stop
+        device,
+        progress,
+        on_progress,
+        on_notice,
+        save_every_seconds,
+        film,
+        max_memory_bytes,
+        stop,
     )
     carry_out([run], options, overwrite=False)
     return run.result()
@@ -198,6 +215,7 @@ def fit_many(
     out: StrPath | None = None,
     overwrite: bool = False,
     device: Device = "auto",
+    progress: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = _warn,
     on_done: Callable[[str, Fit], None] = lambda name, fit: None,
@@ -234,7 +252,7 @@ def fit_many(
     images = [images] if is_single(images) else list(images)
     if isinstance(configs, Config | str | dict) or configs is None:
         configs = [configs]
-    images, configs = _paired(images, list(configs))
+    images, configs = paired(images, list(configs))
     names = [str(i) for i in range(len(images))] if names is None else list(names)
     if len(names) != len(images) or len({*names}) < len(names):
         raise ConfigError(
@@ -263,6 +281,7 @@ def fit_many(
         raise ConfigError("a film is kept in a run's folder", "name it with out")
     options = Options(
         device,
+        progress,
         on_progress,
         on_notice,
         save_every_seconds,
@@ -278,15 +297,3 @@ def fit_many(
         error.fits = tuple(run.fit for run in runs if run.fit is not None)
         raise
     return FitMany(runs)
-
-
-def _paired(images: list[Any], configs: list[Any]) -> tuple[list[Any], list[Any]]:
-    count = max(len(images), len(configs))
-    if not images or not configs:
-        raise ConfigError("fit_many was given no image, or no config")
-    if {len(images), len(configs)} - {1, count}:
-        raise ConfigError(
-            f"{len(images)} images do not go with {len(configs)} configs",
-            "give one of either, or one each",
-        )
-    return images * (count // len(images)), configs * (count // len(configs))

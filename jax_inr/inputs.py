@@ -95,3 +95,16 @@ def is_single(images: Any) -> bool:
     # An Image is a tuple, and a path a sequence of letters.
     several = isinstance(images, Sequence) and not isinstance(images, str | Image)
     return not several
+
+
+def paired(images: list[Any], configs: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Repeat a single image or config to go with many of the other."""
+    count = max(len(images), len(configs))
+    if not images or not configs:
+        raise ConfigError("fit_many was given no image, or no config")
+    if {len(images), len(configs)} - {1, count}:
+        raise ConfigError(
+            f"{len(images)} images do not go with {len(configs)} configs",
+            "give one of either, or one each",
+        )
+    return images * (count // len(images)), configs * (count // len(configs))

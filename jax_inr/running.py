@@ -32,6 +32,7 @@ class Options:
     """Execution options; none changes the result. `fitting.fit` explains them."""
 
     device: str = "auto"
+    progress: bool = False
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_notice: Callable[[str], None] = lambda text: None
     save_every_seconds: float = 30.0
@@ -62,6 +63,12 @@ def carry_out(runs: Sequence[Run], options: Options, overwrite: bool) -> None:
         todo = [run for run in runs if run.fit is None and run.error is None]
         if not todo:
             return
+        if options.progress:
+            # Imported late: few fits are watched.
+            from jax_inr.progress import shown_beside
+
+            both = folders.enter_context(shown_beside(options.on_progress))
+            options = dataclasses.replace(options, on_progress=both)
         try:
             with cost.memory_errors():
                 _fit(runs, todo, options, start)

@@ -117,6 +117,15 @@ def test_a_fit_is_silent_and_leaves_signals_alone(whole_image, capfd):
     assert capfd.readouterr() == ("", "") and not told
 
 
+def test_progress_is_shown_where_it_is_asked_for(whole_image, capsys):
+    config, told = SMALL.replace(steps=3), []
+    fit(whole_image, config, progress=True, on_progress=told.append)
+    assert "step 3/3  loss " in capsys.readouterr().out
+    assert [each.step for each in told][-1] == 3
+    fit(whole_image, config)
+    assert capsys.readouterr().out == ""
+
+
 def test_rgb_max_256_trains_on_darker_targets(whole_image):
     result = fit(whole_image, SMALL.replace(steps=1, rgb_max=256))
     target = whole_image * np.float32(255 / 256)
@@ -304,6 +313,14 @@ def test_a_higher_target_or_more_seconds_go_on(tmp_path, whole_image, quick):
     assert resume(run, target_psnr=900.0).stopped == "steps"
     assert (run / "field.safetensors").exists()
     assert resume(run).steps == 23
+
+
+def test_a_target_is_taken_back_by_none(tmp_path, whole_image, quick):
+    rows = fit(whole_image, SMALL).rows
+    config = SMALL.replace(target_psnr=rows[2]["psnr_db"] - 1e-6)
+    assert fit(whole_image, config, out=tmp_path).stopped == "target_psnr"
+    result = resume(tmp_path, target_psnr=None)
+    assert result.stopped == "steps" and result.steps == 23
 
 
 def test_a_run_with_a_schedule_ends_where_it_was_to(tmp_path, finished):

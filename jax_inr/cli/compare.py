@@ -80,13 +80,14 @@ def command(argv: list[str]) -> int:
     store = store.Store(out, rows, options.overwrite)
     from jax_inr.cli import progress
     from jax_inr.experiments.compare import report
+    from jax_inr.progress import Display
 
     console = progress.console()
 
-    def display(title: str) -> progress.Display:
+    def display(title: str) -> Display:
         if not options.quiet:
             console.print(title, highlight=False, markup=False)
-        return progress.Display(console, options.quiet)
+        return Display(console, options.quiet)
 
     comparison = protocol.Comparison(
         options.kind, options.steps, options.budget, options.seed

@@ -26,10 +26,11 @@ def command(argv: list[str]) -> int:
         return sweep.fit_all(options, config)
     from jax_inr import fitting
     from jax_inr.cli import progress
+    from jax_inr.progress import Display
 
     console = progress.console()
     silent = options.quiet or options.json
-    with process.SignalGuard() as guard, progress.Display(console, silent) as display:
+    with process.SignalGuard() as guard, Display(console, silent) as display:
         keywords = keywords_of(options, display, guard)
         if options.resume:
             out = options.resume

@@ -43,6 +43,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
     """Fit several images, or with a sweep, into one folder; returns the exit code."""
     from jax_inr import fitting
     from jax_inr.cli import progress
+    from jax_inr.progress import Display
 
     varied = parse_sweep(options.sweep, config)
     from jax_inr import machine
@@ -58,7 +59,7 @@ def fit_all(options: RunOptions, config: Config) -> int:
         if runs:
             with (
                 process.SignalGuard() as guard,
-                progress.Display(console, silent) as display,
+                Display(console, silent) as display,
                 _going_on(out),
             ):
                 fits = fitting.fit_many(

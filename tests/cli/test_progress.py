@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from jax_inr.cli import progress
-from jax_inr.cli.progress import Display, Rows, closing_table, status
+from jax_inr.cli.progress import Rows, closing_table
 from jax_inr.lanes import Progress
+from jax_inr.progress import Display, status
 
 PROGRESS = Progress(
     step=50,
