@@ -3,10 +3,7 @@
 Framework-free.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from jax_inr.config import Config
+from typing import Any
 
 GRIDS = ("dense_grid", "hash_grid")
 MAX_PERIODIC_SIGMA = 256.0
@@ -14,8 +11,8 @@ MAX_PERIODIC_SIGMA = 256.0
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
 
 
-def conflicts(config: "Config") -> list[tuple[bool, str, str]]:
-    """Combinations that are rejected, as (is_violated, message, hint)."""
+def conflicts(config: Any) -> list[tuple[bool, str, str]]:
+    """Combinations of a Config that are rejected, as (is_violated, message, hint)."""
     is_cnn, is_lbfgs = config.network == "cnn", config.optimizer == "lbfgs"
     batch_size = f"batch_size is {config.batch_size}"
     return [

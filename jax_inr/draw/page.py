@@ -11,7 +11,7 @@ import io
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -25,9 +25,6 @@ from jax_inr.io.summaries import sizes
 from jax_inr.modules import Wire, activation_name
 from jax_inr.networks import FlaxNetwork
 from jax_inr.tensors import flatten
-
-if TYPE_CHECKING:
-    from jax_inr.field import ImageField
 
 # What the page's textures hold: 4 numbers a texel, 4096 texels a row.
 MAX_WIDTH = 4000
@@ -47,9 +44,7 @@ class Layer(NamedTuple):
     scales: tuple[float, float] = (1.0, 1.0)
 
 
-def to_html(
-    field: "ImageField", title: str = "field", image: np.ndarray | None = None
-) -> str:
+def to_html(field: Any, title: str = "field", image: np.ndarray | None = None) -> str:
     """A self-contained page that draws the field at any zoom beside its pixels.
 
     Args:
@@ -115,7 +110,7 @@ def to_html(
     return re.sub("__([A-Z]+)__", lambda found: parts[found[1]], text)
 
 
-def check_size(field: "ImageField") -> None:
+def check_size(field: Any) -> None:
     """Refuse a field of an image that the page cannot hold; ConfigError."""
     if field.height * field.width > MAX_PIXELS:
         raise ConfigError(
@@ -125,7 +120,7 @@ def check_size(field: "ImageField") -> None:
         )
 
 
-def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
+def program(field: Any) -> tuple[np.ndarray, list[Layer]]:
     """The field as the numbers of its encoding, and dense layers.
 
     The numbers are the frequencies (2, m), none for plain coordinates; or a grid's
@@ -195,7 +190,7 @@ def program(field: "ImageField") -> tuple[np.ndarray, list[Layer]]:
     return numbers, layers
 
 
-def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _encoding(field: Any, tensors: dict[str, np.ndarray]) -> np.ndarray:
     encoding = field.model.encoding
     if isinstance(encoding, Identity):
         return np.zeros((2, 0), np.float32)
@@ -210,7 +205,7 @@ def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray
     )
 
 
-def _grid(field: "ImageField") -> dict[str, Any] | None:
+def _grid(field: Any) -> dict[str, Any] | None:
     """What the page has to know of a grid: cells, hash entries (or 0) and start."""
     encoding = field.model.encoding
     if not isinstance(encoding, Grid):
@@ -244,7 +239,7 @@ def _complex(
     return layer._replace(kernel=kernel, bias=bias)
 
 
-def _halves_do(field: "ImageField", native: np.ndarray) -> bool:
+def _halves_do(field: Any, native: np.ndarray) -> bool:
     """Whether weights of 16 bits give the same image, at its own size, to the eye."""
     import dataclasses
 
