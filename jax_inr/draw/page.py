@@ -48,7 +48,7 @@ def to_html(field: Any, title: str = "field", image: np.ndarray | None = None) -
     """A self-contained page that draws the field at any zoom beside its pixels.
 
     Args:
-        field: of any network for one pixel.
+        field: an ImageField of any network for one pixel.
         title: of the page.
         image: (h, w, c) in [0, 1], the image that was fitted; the field's own
             pixels where left out.
@@ -59,7 +59,7 @@ def to_html(field: Any, title: str = "field", image: np.ndarray | None = None) -
     """
     check_size(field)
     encoding, layers = program(field)
-    native = field.render()
+    native: np.ndarray = field.render()
     if image is None:
         image = native
     if image.shape != native.shape:
