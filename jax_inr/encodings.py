@@ -5,6 +5,7 @@ position `x` of shape `(d,)`. `from_config` is the one place that makes encoding
 names. Phases are float32 on every device.
 """
 
+import abc
 import math
 from typing import Any, Protocol, assert_never, runtime_checkable
 
@@ -116,8 +117,8 @@ def fourier_features(
 # The objects
 
 
-class Fourier:
-    """The base of Fourier encodings: features of the frequencies B."""
+class Fourier(abc.ABC):
+    """The base of Fourier encodings: features of the frequencies B, which are known."""
 
     num_frequencies: int
     is_trained = False
@@ -128,9 +129,25 @@ class Fourier:
         """A sine and a cosine of each frequency."""
         return 2 * self.num_frequencies
 
+    def init(self, key: PRNGKeyArray) -> Variables:
+        """Draw nothing."""
+        return {}
+
+    @abc.abstractmethod
+    def frequencies(self, variables: Variables) -> Float[Array | np.ndarray, "d m"]:
+        """The matrix B, in cycles per unit."""
+
+    def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
+        """Give the sines, then the cosines, of one position."""
+        return fourier_features(x, jnp.asarray(self.frequencies(variables)))
+
+
+class RandomFourier(Fourier):
+    """The base of Fourier encodings whose frequencies are drawn."""
+
+    @abc.abstractmethod
     def draw(self, key: PRNGKeyArray) -> Float[Array, "d m"]:
         """Draw the frequencies B."""
-        raise NotImplementedError
 
     def init(self, key: PRNGKeyArray) -> Variables:
         """Draw the frequencies: a constant, or a parameter where they are trained."""
@@ -140,17 +157,12 @@ class Fourier:
         return {kind: {"frequencies": frequencies}}
 
     def frequencies(self, variables: Variables) -> Float[Array | np.ndarray, "d m"]:
-        """The matrix B, in cycles per unit."""
         kind = "params" if self.is_trained else "constants"
         return variables[kind]["frequencies"]
 
-    def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
-        """Give the sines, then the cosines, of one position."""
-        return fourier_features(x, jnp.asarray(self.frequencies(variables)))
-
 
 @pytree_dataclass("sigma")
-class Gaussian(Fourier):
+class Gaussian(RandomFourier):
     """Random Fourier features (arXiv 2006.10739), fixed or trained with the network.
 
     num_frequencies: columns of B. sigma: their standard deviation, in cycles.
@@ -168,7 +180,7 @@ class Gaussian(Fourier):
 
 
 @pytree_dataclass()
-class Periodic(Fourier):
+class Periodic(RandomFourier):
     """Fourier features of whole frequencies: the field has period one."""
 
     num_frequencies: int = 128
@@ -186,9 +198,6 @@ class Positional(Fourier):
     octaves: float = 6.0
     num_axes: int = 2
 
-    def init(self, key: PRNGKeyArray) -> Variables:
-        return {}
-
     def frequencies(self, variables: Variables) -> Float[Array, "d m"]:
         return positional_frequencies(self.num_frequencies, self.octaves, self.num_axes)
 
@@ -202,9 +211,6 @@ class Basic(Fourier):
     @property
     def num_frequencies(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.num_axes
-
-    def init(self, key: PRNGKeyArray) -> Variables:
-        return {}
 
     def frequencies(self, variables: Variables) -> Float[Array, "d m"]:
         return basic_frequencies(self.num_axes)
