@@ -58,6 +58,26 @@ def run(
         loop.interrupt("SIGINT")
 
 
+class _Watch:
+    """The time since it was made, pauses of the process left out."""
+
+    def __init__(self) -> None:
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
+
+    def worked(self, expected_seconds: float | None) -> float:
+        """The seconds of work; the expected ones where the process was paused.
+
+        Work that took much longer than expected while processor time did not grow with
+        it is a stopped process (SIGSTOP, a closed laptop).
+        """
+        elapsed = time.perf_counter() - self._start
+        cpu_seconds = time.process_time() - self._cpu_start
+        if expected_seconds is None:
+            return elapsed
+        is_paused = elapsed > 2 * expected_seconds + 0.5 and cpu_seconds < 0.2 * elapsed
+        return expected_seconds if is_paused else elapsed
+
+
 class _Loop:
     """The loop's own numbers between two chunks."""
 
@@ -69,6 +89,7 @@ class _Loop:
     ) -> None:
         self.trainer, self.lanes, self.on_progress = trainer, lanes, on_progress
         self.rate: float | None = None  # steps a second of the last chunk
+        self.evaluation_seconds: float | None = None  # of the last evaluation
         self.chunk_steps = 1
         self.before: list[tuple[Position, int]] = []
 
@@ -103,10 +124,9 @@ class _Loop:
         front = [i for i in self.running() if lanes[i].position.step == step]
         num_steps = self.next_stop(step, front) - step
         active = [i in front for i in range(trainer.count)]
-        start, cpu_start = time.perf_counter(), time.process_time()
+        watch = _Watch()
         losses, good = trainer.advance(num_steps, active)
-        elapsed = time.perf_counter() - start
-        seconds = self.worked(num_steps, elapsed, time.process_time() - cpu_start)
+        seconds = watch.worked(None if self.rate is None else num_steps / self.rate)
         for index in front:
             lane = lanes[index]
             if not good[index] or not np.isfinite(losses[index]).all():
@@ -138,18 +158,6 @@ class _Loop:
             ends.append(lane.recorder.next_frame(step))
         return int(min(ends))
 
-    def worked(self, num_steps: int, elapsed: float, cpu_seconds: float) -> float:
-        """The seconds of a chunk; the expected ones where the process was paused.
-
-        A chunk much longer than the one before whose processor time did not grow with
-        it is a stopped process (SIGSTOP, a closed laptop), not work.
-        """
-        if self.rate is None:
-            return elapsed
-        expected = num_steps / self.rate
-        is_paused = elapsed > 2 * expected + 0.5 and cpu_seconds < 0.2 * elapsed
-        return expected if is_paused else elapsed
-
     def evaluate(self, index: int, step: int, losses: np.ndarray) -> None:
         """Record the evaluations of a chunk that began after `step` steps."""
         lane, trainer = self.lanes[index], self.trainer
@@ -161,9 +169,10 @@ class _Loop:
                 if rules.is_due(step + offset):
                     lane.record(step + offset, mse, mse)
         elif position.step == rules.next_due(step):
-            start = time.perf_counter()
+            watch = _Watch()
             mse = trainer.evaluate(index)
-            position.seconds += time.perf_counter() - start
+            self.evaluation_seconds = watch.worked(self.evaluation_seconds)
+            position.seconds += self.evaluation_seconds
             if not math.isfinite(mse):
                 self.diverge(index, position.step)
                 return

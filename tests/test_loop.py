@@ -327,6 +327,25 @@ def test_a_process_that_was_stopped_has_not_worked(clock):
     assert lane.stopped == "max_seconds" and lane.position.seconds > 3600
 
 
+def test_a_process_that_was_stopped_amid_an_evaluation_has_not_worked(
+    clock, monkeypatch
+):
+    trainer = FakeTrainer(clock)
+    inner, calls = trainer.evaluate, []
+
+    def paused_once(lane):
+        clock.work(1.0)
+        calls.append(lane)
+        if len(calls) == 3:
+            clock.now += 3600
+        return inner(lane)
+
+    monkeypatch.setattr(trainer, "evaluate", paused_once)
+    rules = changed(BATCH, steps=40, eval_every=10, max_seconds=60.0)
+    lane = drive(rules, trainer)
+    assert (lane.stopped, lane.position.seconds) == ("steps", 40 * 0.125 + 4.0)
+
+
 def test_seconds_of_evaluations_count(clock, monkeypatch):
     trainer = FakeTrainer(clock)
     inner = trainer.evaluate
