@@ -685,6 +685,7 @@ def test_a_state_without_its_momentum_is_refused_by_name(copy, fit_py, tmp_path)
 # Streams and places.
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_and_a_full_stdout_lose_nothing(run, tmp_path):
     """`fit.py … | head -1`, `fit.py … > /dev/full`, and all streams closed."""
     words = (*QUICK, *CONSTANT, "--steps", 6, "--eval-every", 1)
@@ -732,6 +733,7 @@ def test_no_traceback_where_nothing_can_be_printed(words, tmp_path):
             assert result.returncode == 3
 
 
+@pytest.mark.slow
 def test_a_strange_environment_changes_nothing(run, tmp_path):
     """No home, C locale, optimised, another hash seed, an odd terminal, any name."""
     (tmp_path / "home").mkdir()
@@ -827,7 +829,8 @@ def pictures_of_every_kind() -> dict[str, bytes]:
     }
 
 
-def test_pictures_of_every_kind(tmp_path):
+@pytest.mark.slow
+def test_images_of_every_kind(tmp_path):
     pictures = pictures_of_every_kind()
     for name, data in pictures.items():
         (tmp_path / name).write_bytes(data)
@@ -1146,7 +1149,7 @@ def killed_and_resumed(folder: Path, kills: int, *words) -> int:
 TWENTY = pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
 
 
-@pytest.mark.parametrize("kills", [3, TWENTY])
+@pytest.mark.parametrize("kills", [1, TWENTY])
 def test_killed_runs_end_as_if_they_had_not_been(kills, tmp_path):
     steps = killed_and_resumed(tmp_path, kills)
     whole = end(start(*LONG, "--steps", steps, "--out", "whole", cwd=tmp_path))
@@ -1167,6 +1170,7 @@ def test_killed_runs_end_as_if_they_had_not_been(kills, tmp_path):
     assert results(control) != expected
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_killed_runs_of_the_reference(tmp_path):
     pytest.importorskip("torch")
@@ -1180,6 +1184,7 @@ def test_killed_runs_of_the_reference(tmp_path):
 # Threads, workers, long runs.
 
 
+@pytest.mark.slow
 def test_a_fit_repeats_with_one_thread_and_with_two(tmp_path):
     """To the bit for as many threads; within rounding for others."""
     cpus = sorted(os.sched_getaffinity(0))
