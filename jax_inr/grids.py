@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
+from jax_inr.scaling import level_resolutions as level_resolutions
 from jax_inr.tensors import pytree_dataclass
 
 Variables = dict[str, Any]
@@ -24,13 +25,6 @@ Variables = dict[str, Any]
 # The factors of the spatial hash, arXiv 2201.05989, equation 4.
 HASH_PRIMES = (1, 2_654_435_761, 805_459_861)
 INITIAL_BOUND = 1e-4  # ibid., section 4
-
-
-def level_resolutions(coarsest: int, finest: int, num_levels: int) -> tuple[int, ...]:
-    """Cells per axis of each level, in geometric progression; ibid., equation 2."""
-    growth = (finest / coarsest) ** (1 / max(num_levels - 1, 1))
-    # Rounded rather than floored: the finest is reached in spite of the power.
-    return tuple(round(coarsest * growth**level) for level in range(num_levels))
 
 
 def level_features(

@@ -14,9 +14,13 @@ class Options:
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
     """Sections to run: steps, race, parameters, kodak, many (left out: all of these);
-    choosing, whose report is docs/choosing.md."""
+    choosing, whose report is docs/choosing.md; gpu, for a machine with one."""
     turns: int = 9
     """Turns of each contender, where speed is measured."""
+    images: Path = Path("../shared/images/kodak")
+    """Folder of the images at full size, PNG."""
+    budget_seconds: float = 480.0
+    """Seconds that section gpu may take; what was measured by then is kept."""
     quick: bool = False
     """A form of each section that ends within a minute."""
     out: Path = Path("docs/performance.md")
@@ -31,7 +35,9 @@ def command(argv: list[str]) -> int:
     from jax_inr.experiments.benchmark import options as benchmark
     from jax_inr.experiments.benchmark import report
 
-    asked = benchmark.Options(options.turns, options.quick)
+    asked = benchmark.Options(
+        options.turns, options.quick, options.images, options.budget_seconds
+    )
     report.measure(options.sections, asked, options.out, print)
     print(f"written to {options.out}")
     return 0

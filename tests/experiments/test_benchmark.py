@@ -197,7 +197,6 @@ def test_kodak_images_have_a_mean_and_their_own_columns():
     assert cells(text, "60")[1:] == ["900", "40.00", "40.00", "–", "–"]
     assert column(text, "kodim02", "10") == "36.00"
     assert "7,000 parameters, where an image has 1,179,648 numbers" in text
-    assert MISSING in kodak.write({"runs": []})
 
 
 def test_kodak_asks_every_image_for_each_budget(monkeypatch, tmp_path):
@@ -209,13 +208,15 @@ def test_kodak_asks_every_image_for_each_budget(monkeypatch, tmp_path):
         asked.append((Path(options["image"]).stem, options["budget_seconds"]))
         return {"psnr_db": 1.0}
 
-    monkeypatch.setattr(kodak, "FOLDER", tmp_path)
     monkeypatch.setattr(kodak, "measured_by", measured_by)
-    runs = kodak.measure(Options(), silent)["runs"]
+    options = Options(images=tmp_path)
+    runs = kodak.measure(options, silent)["runs"]
     assert asked == [("a", 10), ("b", 10), ("a", 60), ("b", 60), ("a", 600)]
     assert [(run["image"], run["budget"]) for run in runs] == asked
-    monkeypatch.setattr(kodak, "FOLDER", tmp_path / "absent")
-    assert kodak.measure(Options(), silent) == {"runs": []}
+    absent = options._replace(images=tmp_path / "absent")
+    found = kodak.measure(absent, silent)
+    assert found["runs"] == []
+    assert "absent`, so this section is missing" in kodak.write(found)
 
 
 def batch_run(together, single, total=1.0, difference=0.0):
@@ -355,7 +356,7 @@ def test_what_a_contender_measures_is_the_last_line_it_prints(monkeypatch):
 
 def test_the_report_has_each_section_measured_and_written():
     assert report.MEASURES.keys() == report.SECTIONS.keys()
-    assert list(report.SECTIONS) == [*report.SPEED, "choosing"]
+    assert list(report.SECTIONS) == [*report.SPEED, "choosing", "gpu"]
 
 
 def test_the_report_keeps_the_command_that_made_a_section(tmp_path, monkeypatch):

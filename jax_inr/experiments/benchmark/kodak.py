@@ -2,13 +2,11 @@
 
 import itertools
 import statistics
-from pathlib import Path
 
 from jax_inr.experiments.benchmark.contenders import MISSING, measured_by
 from jax_inr.experiments.benchmark.options import Options
 from jax_inr.experiments.report import Json, Say, Section, table
 
-FOLDER = Path("../shared/images/kodak")
 # `fast` for 768x512 pixels: the finest level has two cells to three pixels a side.
 CHANGES: Json = {
     "finest": 512,
@@ -21,7 +19,7 @@ NUMBERS = 768 * 512 * 3  # of an image
 
 def measure(options: Options, say: Say) -> Json:
     """Every image for 10 and 60 seconds, the first for 600 too."""
-    paths = sorted(FOLDER.glob("*.png"))
+    paths = sorted(options.images.glob("*.png"))
     plan = [(10, paths), (60, paths), (600, paths[:1])]
     if options.quick:
         plan = [(5, paths[:1])]
@@ -36,14 +34,14 @@ def measure(options: Options, say: Say) -> Json:
             }
             if run := measured_by("fit", "fast", asked, say):
                 runs.append({"image": path.stem, "budget": budget} | run)
-    return {"runs": runs}
+    return {"folder": str(options.images), "runs": runs}
 
 
 def write(measured: Json) -> str:
     """The PSNR of every image at each budget, and their mean."""
     runs = measured["runs"]
     if not runs:
-        return f"No images in `{FOLDER}`, so this section is {MISSING}."
+        return f"No images in `{measured['folder']}`, so this section is {MISSING}."
     names = list(dict.fromkeys(run["image"] for run in runs))
     rows = [("seconds of fitting", "steps", "mean PSNR dB", *names)]
     for budget, group in itertools.groupby(runs, key=lambda run: run["budget"]):

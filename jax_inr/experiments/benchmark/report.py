@@ -1,11 +1,13 @@
 """The benchmark's report: which sections it has, and where they are kept."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from jax_inr.experiments import report
 from jax_inr.experiments.benchmark import (
     choosing,
+    gpu,
     kodak,
     many,
     parameters,
@@ -22,6 +24,7 @@ MEASURES = {
     "kodak": kodak.measure,
     "many": many.measure,
     "choosing": choosing.measure,
+    "gpu": gpu.measure,
 }
 SECTIONS = {
     "steps": steps.SECTION,
@@ -30,6 +33,7 @@ SECTIONS = {
     "kodak": kodak.SECTION,
     "many": many.SECTION,
     "choosing": choosing.SECTION,
+    "gpu": gpu.SECTION,
 }
 # What is measured where no section is named; the others have reports of their own.
 SPEED = ("steps", "race", "parameters", "kodak", "many")
@@ -53,11 +57,22 @@ def measure(
         return f"python scripts/bench.py {name}{how}{quick}"
 
     path, names = out.with_suffix(".json"), tuple(names) or SPEED
+    start = time.perf_counter()
+
+    def save(measured: Json) -> None:
+        kept = report.read(path, {})
+        seconds = time.perf_counter() - start
+        found = report.record(measured, command("gpu"), seconds, "torch", "jax")
+        kept["sections"]["gpu"] = found
+        report.keep(path, kept)
+
+    options = options._replace(save=save)
     write(report.measure(MEASURES, names, options, path, command, say), out)
 
 
 def write(kept: Json, out: Path) -> None:
     """OUT.md, and its figures, from what OUT.json keeps."""
-    is_speed = not {*SPEED}.isdisjoint(kept["sections"])
-    title = "# Performance" if is_speed else "# Choosing an optimizer and a network"
+    only_choosing = kept["sections"].keys() <= {"choosing"}
+    choosing_title = "# Choosing an optimizer and a network"
+    title = choosing_title if only_choosing else "# Performance"
     report.write((title, MADE), SECTIONS, kept, out)
