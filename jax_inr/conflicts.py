@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jax_inr.config import Config
 
-GRIDS = ("dense_grid", "hash_grid")
+GRIDS = ("dense_grid", "hash_grid", "pyramid")
 MAX_PERIODIC_SIGMA = 256.0
 # Fields that a resumed run may change: no step already taken depends on them.
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
@@ -83,7 +83,7 @@ def conflicts(config: "Config") -> list[tuple[bool, str, str]]:
             f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
         ),
         (
-            config.encoding in GRIDS and config.finest < config.coarsest,
+            config.encoding in GRIDS[:2] and config.finest < config.coarsest,
             f"finest is {config.finest}, below coarsest {config.coarsest}",
             "make finest coarsest or more",
         ),

@@ -19,7 +19,7 @@ from PIL import Image
 from jax_inr.adapters import describe
 from jax_inr.encodings import Fourier, Identity
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.grids import Grid
+from jax_inr.grids import Grid, Pyramid
 from jax_inr.io.images import to_uint8
 from jax_inr.io.summaries import sizes
 from jax_inr.modules import Wire, activation_name
@@ -215,6 +215,11 @@ def _grid(field: "ImageField") -> dict[str, Any] | None:
     encoding = field.model.encoding
     if not isinstance(encoding, Grid):
         return None
+    if isinstance(encoding, Pyramid):
+        raise ConfigError(
+            "the page knows square grids, not the encoding pyramid",
+            "fit with encoding=dense_grid",
+        )
     levels, start = [], 0
     for resolution in encoding.resolutions:
         shape = encoding.table_shape(resolution)
