@@ -19,7 +19,7 @@ from PIL import Image
 from jax_inr.adapters import describe
 from jax_inr.encodings import Fourier, Identity
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.grids import Grid, Pyramid
+from jax_inr.grids import Grid
 from jax_inr.io.images import to_uint8
 from jax_inr.io.summaries import sizes
 from jax_inr.modules import Wire, activation_name
@@ -211,21 +211,22 @@ def _encoding(field: "ImageField", tensors: dict[str, np.ndarray]) -> np.ndarray
 
 
 def _grid(field: "ImageField") -> dict[str, Any] | None:
-    """What the page has to know of a grid: cells, hash entries (or 0) and start."""
+    """What the page has to know of a grid.
+
+    levels: cells along rows and columns, hash entries (or 0) and start of each; parts:
+    its first feature, and how many it has.
+    """
     encoding = field.model.encoding
     if not isinstance(encoding, Grid):
         return None
-    if isinstance(encoding, Pyramid):
-        raise ConfigError(
-            "the page knows square grids, not the encoding pyramid",
-            "fit with encoding=dense_grid",
-        )
-    levels, start = [], 0
+    levels, parts, start, first = [], [], 0, 0
     for resolution in encoding.resolutions:
         shape = encoding.table_shape(resolution)
-        levels.append((resolution, shape[0] if len(shape) == 2 else 0, start))
-        start += math.prod(shape)
-    return {"levels": levels, "count": start, "per": encoding.features}
+        rows, columns = np.broadcast_to(resolution, 2).tolist()
+        levels.append((rows, columns, shape[0] if len(shape) == 2 else 0, start))
+        parts.append((first, shape[-1]))
+        start, first = start + math.prod(shape), first + shape[-1]
+    return {"levels": levels, "parts": parts, "count": start}
 
 
 def _complex(
