@@ -5,7 +5,7 @@ Framework-free.
 
 from typing import Any
 
-GRIDS = ("dense_grid", "hash_grid")
+GRIDS = ("dense_grid", "hash_grid", "pyramid")
 MAX_PERIODIC_SIGMA = 256.0
 # Fields that a resumed run may change: no step already taken depends on them.
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
@@ -80,7 +80,7 @@ def conflicts(config: Any) -> list[tuple[bool, str, str]]:
             f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
         ),
         (
-            config.encoding in GRIDS and config.finest < config.coarsest,
+            config.encoding in GRIDS[:2] and config.finest < config.coarsest,
             f"finest is {config.finest}, below coarsest {config.coarsest}",
             "make finest coarsest or more",
         ),

@@ -253,7 +253,8 @@ class PixelIndices:
 
 def from_config(config: Config, height: int, width: int) -> Encoding:
     """Make the encoding that a config names, for an image of this size."""
-    from jax_inr.grids import DenseGrid, HashGrid, level_resolutions
+    from jax_inr.grids import DenseGrid, HashGrid, Pyramid
+    from jax_inr.scaling import level_resolutions, pyramid_levels
 
     match config.encoding:
         case "gaussian" | "trainable":
@@ -277,5 +278,8 @@ def from_config(config: Config, height: int, width: int) -> Encoding:
                 return DenseGrid(resolutions, config.level_features)
             entries = 2**config.log2_table_size
             return HashGrid(resolutions, config.level_features, entries)
+        case "pyramid":
+            cells, features = zip(*pyramid_levels(config, height, width), strict=True)
+            return Pyramid(resolutions=cells, level_features=features)
         case name:
             assert_never(name)

@@ -68,7 +68,7 @@ class Model:
     ) -> Float[Array, "r k f"]:
         """The features of the Cartesian product of rows and columns.
 
-        A dense grid takes two matrix products instead of gathers.
+        A dense grid interpolates one axis after the other.
         """
         if hasattr(self.encoding, "apply_axes"):
             return self.encoding.apply_axes(variables, rows, columns)

@@ -16,6 +16,7 @@ from jax_inr.io.runs import RunFolder
 from jax_inr.lanes import Rules
 from jax_inr.recording import PARTS, Found, Identity, hash_arrays
 from jax_inr.results import Fit
+from jax_inr.scaling import for_image
 
 MOST_AT_ONCE = 64  # fits of one program
 
@@ -127,6 +128,8 @@ def _make_jax_run(
         digest = hash_arrays(*arrays)
     else:
         image = as_image(image)
+        if not given:
+            config = for_image(config, *image.image.shape[:2])
         task = tasks.from_config(config, image.image, given.get("loss"))
         digest = hash_arrays(image.image)
     with float32():

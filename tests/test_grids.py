@@ -7,12 +7,20 @@ import pytest
 from jax.test_util import check_grads
 from scipy.interpolate import RegularGridInterpolator
 
+from jax_inr import grids
 from jax_inr.config import Config
 from jax_inr.encodings import from_config
-from jax_inr.grids import DenseGrid, HashGrid, hash_index, level_resolutions
+from jax_inr.grids import (
+    DenseGrid,
+    HashGrid,
+    Pyramid,
+    hash_index,
+    level_resolutions,
+)
 
 DENSE = DenseGrid(resolutions=(3, 6, 12))
 HASH = HashGrid(resolutions=(3, 6, 12), entries=32)
+PYRAMID = Pyramid(resolutions=((2, 3), (4, 7), (9, 14)), level_features=(3, 2, 1))
 
 
 def draw_tables(grid, seed=0):
@@ -115,12 +123,51 @@ def test_hashed_points_interpolate_as_dense_ones_do():
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 7), (13, 37), (224, 12)])
 def test_a_cartesian_product_gives_what_its_positions_give(height, width):
-    tables = draw_tables(DENSE)
     rows, columns = jnp.arange(height) / height, jnp.arange(width) / width
     product = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
-    expected = features(DENSE, tables, product.reshape(-1, 2))
-    found = DENSE.apply_axes(variables_of(tables), rows, columns)
-    np.testing.assert_allclose(found.reshape(-1, 6), expected, atol=1e-5)
+    for grid in (DENSE, PYRAMID):
+        tables = draw_tables(grid)
+        expected = features(grid, tables, product.reshape(-1, 2))
+        found = grid.apply_axes(variables_of(tables), rows, columns)
+        np.testing.assert_allclose(found.reshape(-1, 6), expected, atol=1e-5)
+
+
+def test_every_device_interpolates_alike():
+    """The products of a GPU, and the rows of a CPU, values and gradients."""
+    table = draw_tables(PYRAMID)[2]
+    rng = np.random.default_rng(5)
+    rows, columns = (jnp.asarray(np.sort(rng.random(n)), jnp.float32) for n in (5, 8))
+    probe = rng.standard_normal((5, 8, 1)).astype(np.float32)
+    found = [
+        jax.value_and_grad(lambda t, f=form: (f(t, rows, columns) * probe).sum())(table)
+        for form in (grids._by_rows, grids._by_products)
+    ]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_pyramid_is_scipys_linear_interpolation_in_its_own_proportions():
+    tables = draw_tables(PYRAMID)
+    coords = np.random.default_rng(6).random((300, 2)).astype(np.float32)
+    found = np.asarray(features(PYRAMID, tables, coords))
+    expected = []
+    for cells, table in zip(PYRAMID.resolutions, tables, strict=True):
+        points = tuple(np.arange(n + 1) / n for n in cells)
+        reference = RegularGridInterpolator(points, np.asarray(table, float))
+        expected.append(reference(coords.astype(float)))
+    np.testing.assert_allclose(found, np.concatenate(expected, -1), atol=5e-6)
+    assert PYRAMID.num_features == len(PYRAMID.feature_names) == 6
+    assert PYRAMID.feature_names[-1] == "9 x 14 cells (0)"
+
+
+def test_a_config_names_its_pyramid():
+    config = Config(
+        encoding="pyramid", finest=14, num_levels=3, level_features=3, coarsest=99
+    )
+    found = from_config(config, 90, 140)
+    assert found == Pyramid(
+        resolutions=((2, 4), (4, 7), (9, 14)), level_features=(3, 2, 1)
+    )
 
 
 @pytest.mark.parametrize("grid", [DENSE, HASH], ids=["dense", "hash"])

@@ -7,7 +7,7 @@ from jax_inr.cost import count_params
 from jax_inr.errors import ConfigError
 from jax_inr.model import make_model
 from jax_inr.presets import PRESETS
-from jax_inr.scaling import num_params, with_num_params
+from jax_inr.scaling import for_image, num_params, pyramid_levels, with_num_params
 
 SMALL = {"hidden_features": (5, 7), "num_frequencies": 6}
 KINDS = [
@@ -20,6 +20,7 @@ GRID = {"num_levels": 3, "coarsest": 2, "finest": 9}
 KINDS += [
     {"encoding": "dense_grid", **GRID},
     {"encoding": "hash_grid", "log2_table_size": 5, **GRID},
+    {"encoding": "pyramid", "level_features": 3, "num_levels": 4, "finest": 40},
 ]
 
 
@@ -28,7 +29,7 @@ KINDS += [
 def test_the_count_is_the_models_own(kind, channels):
     config = Config(**SMALL, **kind)
     model = make_model(config, 12, 17, channels)
-    assert num_params(config, channels) == count_params(model)
+    assert num_params(config, 12, 17, channels) == count_params(model)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -58,3 +59,60 @@ def test_fewer_numbers_than_the_smallest_has_are_refused(name):
         with_num_params(PRESETS[name], 3)
     least = int(str(caught.value).split(" has ")[1].split()[0])
     assert num_params(with_num_params(PRESETS[name], least)) == least
+
+
+def test_a_pyramid_halves_in_the_proportions_of_the_image():
+    config = Config(encoding="pyramid", finest=60, num_levels=4, level_features=3)
+    # Three to four: 45 to 60 cells.
+    assert pyramid_levels(config, 300, 400) == [
+        ((6, 8), 3),
+        ((11, 15), 3),
+        ((22, 30), 2),
+        ((45, 60), 1),
+    ]
+    assert pyramid_levels(config, 4, 400)[-1] == ((1, 60), 1)
+
+
+def test_levels_of_less_than_a_cell_are_left_out():
+    config = Config(encoding="pyramid", finest=4, num_levels=9, level_features=1)
+    cells = [each for each, _ in pyramid_levels(config, 8, 8)]
+    assert cells == [(1, 1), (2, 2), (4, 4)]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_sample_gets_the_presets_as_they_are(name):
+    assert for_image(PRESETS[name], 224, 224) is PRESETS[name]
+    assert for_image(PRESETS[name], 8, 30) is PRESETS[name]
+
+
+def test_fast_keeps_its_cells_and_samples_a_pixel():
+    fast = for_image(PRESETS["fast"], 448, 896)
+    assert fast.finest == 4 * PRESETS["fast"].finest
+    assert fast.batch_size == 8 * PRESETS["fast"].batch_size
+    assert fast.num_levels == PRESETS["fast"].num_levels + 2
+    per_pixel = num_params(PRESETS["fast"]) / 224**2
+    assert num_params(fast, 448, 896) / (448 * 896) == pytest.approx(per_pixel, rel=0.1)
+    # A second look changes nothing.
+    assert for_image(fast, 448, 896) is fast
+
+
+def test_quality_of_a_large_image_has_a_cell_a_pixel():
+    quality = for_image(PRESETS["quality"].replace(seed=3), 512, 768)
+    assert quality.preset == "quality" and quality.seed == 3
+    assert pyramid_levels(quality, 512, 768)[-1] == ((512, 768), 1)
+    assert quality.steps == 2000
+    asked = PRESETS["quality"].replace(steps=50)
+    assert for_image(asked, 512, 768).steps == 50
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PRESETS["fast"].replace(finest=20),
+        PRESETS["quality"].replace(omega_0=20.0),
+        PRESETS["default"],
+        Config(preset="mine"),
+    ],
+)
+def test_what_a_user_chose_stays(config):
+    assert for_image(config, 512, 768) is config

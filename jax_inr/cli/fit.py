@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_inr.cli import process
-from jax_inr.cli.inputs import free_folder, keywords_of, read_image
+from jax_inr.cli.inputs import free_folder, keywords_of, read_image, sized
 from jax_inr.cli.options import FitOptions, parse_fit
 from jax_inr.cli.outcome import report_silently
 from jax_inr.cli.refusals import check
@@ -45,7 +45,7 @@ def command(argv: list[str]) -> int:
             out = options.out or free_folder(image.path, options.preset)
             fit = fitting.fit(
                 image,
-                config,
+                sized(config, options, image),
                 backend=options.backend or "jax",
                 out=out,
                 overwrite=options.overwrite,

@@ -50,6 +50,16 @@ def read_image(path: Path | None, options: RunOptions, config: Config) -> Any:
     return image
 
 
+def sized(config: Config, options: RunOptions, image: Any) -> Config:
+    """The config with the numbers asked for, for an image; else as it is."""
+    if options.num_params is None:
+        return config
+    from jax_inr.scaling import for_image, with_num_params
+
+    shape = image.image.shape
+    return with_num_params(for_image(config, *shape[:2]), options.num_params, *shape)
+
+
 def preset_batch(name: str) -> int | None:
     """The batch size of a preset, None for a config of one's own."""
     return PRESETS[name].batch_size if name in PRESETS else None

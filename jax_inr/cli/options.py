@@ -48,6 +48,8 @@ class RunOptions:
     ] = None
     max_pixels: int = 50_000_000
     """Refuse images of more pixels than this."""
+    num_params: Annotated[int | None, _left_out("N")] = None
+    """Pick the widths or the grid so that at most N numbers are trained."""
     out: Annotated[Path | None, _left_out("DIR")] = None
     """Folder of the run; what it holds goes on. Left out: a new one under runs/."""
     overwrite: bool = False

@@ -9,7 +9,16 @@ from jax_inr.conflicts import RESUMABLE_FIELDS
 
 Problem = tuple[str, str]  # the message, and the way out
 
-RUN_OWN = ("image", "sweep", "size", "out", "config", "overwrite", "max_pixels")
+RUN_OWN = (
+    "image",
+    "sweep",
+    "size",
+    "out",
+    "config",
+    "overwrite",
+    "max_pixels",
+    "num_params",
+)
 
 _FOURIER = ("gaussian", "periodic", "trainable")
 # The choice that a field belongs to: under any other it would change nothing.
@@ -19,7 +28,7 @@ BELONGS = {
     "octaves": ("encoding", ("positional",)),
     "num_levels": ("encoding", GRIDS),
     "level_features": ("encoding", GRIDS),
-    "coarsest": ("encoding", GRIDS),
+    "coarsest": ("encoding", GRIDS[:2]),
     "finest": ("encoding", GRIDS),
     "log2_table_size": ("encoding", ("hash_grid",)),
     "activation": ("network", ("mlp",)),

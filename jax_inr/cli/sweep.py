@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from jax_inr.cli import process
-from jax_inr.cli.inputs import free_folder, keywords_of, read_image
+from jax_inr.cli.inputs import free_folder, keywords_of, read_image, sized
 from jax_inr.cli.options import RunOptions
 from jax_inr.cli.outcome import report_silently
 from jax_inr.cli.overview import FILES, Result, results_table, write_overview
@@ -106,7 +106,8 @@ def read_runs(
             continue
         for point, (values, point_config) in points.items():
             folder = "/".join(filter(None, (name, point)))
-            runs.append(Run(folder, name, image, values, point_config))
+            chosen = sized(point_config, options, image)
+            runs.append(Run(folder, name, image, values, chosen))
     return runs, failures
 
 

@@ -206,16 +206,22 @@ def _encoding(field: Any, tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _grid(field: Any) -> dict[str, Any] | None:
-    """What the page has to know of a grid: cells, hash entries (or 0) and start."""
+    """What the page has to know of a grid.
+
+    levels: cells along rows and columns, hash entries (or 0) and start of each; parts:
+    its first feature, and how many it has.
+    """
     encoding = field.model.encoding
     if not isinstance(encoding, Grid):
         return None
-    levels, start = [], 0
+    levels, parts, start, first = [], [], 0, 0
     for resolution in encoding.resolutions:
         shape = encoding.table_shape(resolution)
-        levels.append((resolution, shape[0] if len(shape) == 2 else 0, start))
-        start += math.prod(shape)
-    return {"levels": levels, "count": start, "per": encoding.features}
+        rows, columns = np.broadcast_to(resolution, 2).tolist()
+        levels.append((rows, columns, shape[0] if len(shape) == 2 else 0, start))
+        parts.append((first, shape[-1]))
+        start, first = start + math.prod(shape), first + shape[-1]
+    return {"levels": levels, "parts": parts, "count": start}
 
 
 def _complex(

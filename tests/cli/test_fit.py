@@ -351,3 +351,16 @@ def test_the_fit_is_given_the_guard_that_heard_a_signal(run, finished, monkeypat
     assert run("--resume", "run")[0] == 0
     assert asked == ["SIGXCPU"]
     assert [signal.getsignal(number) for number in process.HANDLED] == before
+
+
+def test_numbers_asked_for_pick_the_widths(run, tmp_path):
+    out = tmp_path / "sized"
+    words = ("--size", 12, "--steps", 2, "--batch-size", 16, "--quiet", *NETWORK)
+    assert run(*words, "--num-params", 1000, "--out", out)[0] == 0
+    summary = json.loads((out / "summary.json").read_text())
+    config = Config.from_dict(json.loads((out / "config.json").read_text()))
+    assert 900 < summary["num_params"] <= 1000
+    assert config.hidden_features == (83,)
+    code, _, errors = run(*words, "--num-params", 3, "--out", tmp_path / "no")
+    assert code == 2
+    assert "num_params is 3, and the smallest network of this kind has 15" in errors

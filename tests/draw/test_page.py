@@ -40,14 +40,21 @@ CONFIGS = {
     "fourier siren": WAVES.replace(network="siren", encoding="gaussian"),
     "dense grid": GRID.replace(encoding="dense_grid"),
     "hash grid": GRID.replace(encoding="hash_grid", log2_table_size=5),
+    "pyramid grid": GRID.replace(encoding="pyramid", level_features=3, finest=24),
 }
 HEIGHT, WIDTH = 36, 45
 
 
 # The others take the same ways through the page, and are left to `-m slow`.
-QUICK = ("relu", "gelu", "siren", "wire", "hash grid")
+QUICK = ("relu", "gelu", "siren", "wire", "hash grid", "pyramid grid")
 TITLE = "</title></script><b>&__META__ cat"
-GAINS = {"plain": 20.0, "wire": 0.5, "dense grid": 12.0, "hash grid": 12.0}
+GAINS = {
+    "plain": 20.0,
+    "wire": 0.5,
+    "dense grid": 12.0,
+    "hash grid": 12.0,
+    "pyramid grid": 12.0,
+}
 
 
 def field_of(config, channels=3, gain=6.0):

@@ -24,12 +24,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 # Fields of `fast` and `quality` that suit a GPU, which holds a whole image's
 # activations, and for which a step of many pixels costs as much as one of few.
 RECIPES: dict[str, Config] = {
-    "grids": preset("fast").replace(
-        sampling="lattice",
-        batch_size=None,
-        num_levels=6,
-        learning_rate=0.03,
-    ),
+    "grids": preset("fast").replace(batch_size=None, num_levels=6, learning_rate=0.03),
     "waves": preset("quality").replace(
         sampling="lattice",
         batch_size=98_304,
@@ -39,6 +34,7 @@ RECIPES: dict[str, Config] = {
     ),
     "hash": preset("fast").replace(
         encoding="hash_grid",
+        level_features=2,
         sampling="pixels",
         batch_size=98_304,
         coarsest=16,
@@ -186,11 +182,11 @@ def kodak(recipe: str, options: Json) -> Iterator[Json]:
         config = config.replace(matmul_precision="float32")
     for size in sizes:
         # Compiled by the first, and used by all that follow.
-        scaled = with_num_params(config, size)
+        scaled = with_num_params(config, size, *images[0].image.shape)
         ready = fitted(images[0], scaled.replace(steps=2, warmup_steps=0))
         yield {"recipe": recipe, "size": size, "ready_seconds": ready["ready_seconds"]}
     for length, size in itertools.product(lengths, sizes):
-        scaled = with_num_params(config, size)
+        scaled = with_num_params(config, size, *images[0].image.shape)
         warmup = min(config.warmup_steps, length // 10)
         for image in images:
             asked = scaled.replace(steps=length, warmup_steps=warmup)
