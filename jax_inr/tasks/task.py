@@ -6,6 +6,9 @@ measurement and vmapped. Where a prediction is a function of colours at known po
 """
 
 import dataclasses
+import itertools
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +32,27 @@ Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 class Penalty:
     """A term of the loss: the mean of `function(field, x)` at random points, weighted.
 
-    weight: a number, or one for each fit of a sweep. points: drawn at each step,
-    uniformly in the unit square.
+    weight: a number; fits that differ in it alone share a program. points: drawn at
+    each step, uniformly in the unit square; None where the function is one of the
+    parameters, `function(params)`.
+
+    Raises:
+        ConfigError: the weight is negative or not finite, or there is no point.
     """
 
-    function: Callable[[Field, Float[Array, " d"]], Any]
+    function: Callable[..., Any]
     weight: float
-    points: int = 256
+    points: int | None = 256
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise ConfigError(
+                f"a penalty's weight is {self.weight}; it must be 0 or more"
+            )
+        if self.points is not None and self.points < 1:
+            raise ConfigError(
+                f"a penalty is asked for at {self.points} points; it needs 1 at least"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -281,6 +298,9 @@ def check_finite(name: str, values: np.ndarray) -> None:
         )
 
 
-def described(task: Task) -> Any:
-    """What tells a task of one's own from others, for messages and files."""
-    return task.predict or task.combine
+def described(task: Task) -> str:
+    """What tells a task's operator, loss and penalties from others, whole."""
+    things = [task.predict, task.points, task.combine, task.loss]
+    terms = [(p.function, p.points, p.weight) for p in task.penalties]
+    words = [describe(t, sys.maxsize) for t in (*things, *itertools.chain(*terms))]
+    return "; ".join(words)
