@@ -26,18 +26,21 @@ KINDS = ("params", "constants")
 MAX_DESCRIPTION = 200  # characters
 
 
-def describe(thing: Any) -> str:
-    """The name of an object in messages and files: one line, alike in each process."""
+def describe(thing: Any, most: int = MAX_DESCRIPTION) -> str:
+    """The name of an object in messages and files: one line, alike in each process.
+
+    most: of its characters.
+    """
     if isinstance(thing, Foreign):
-        return describe(thing.thing)
+        return describe(thing.thing, most)
     if isinstance(thing, tuple) and len(thing) == 2 and all(map(callable, thing)):
-        return f"({describe(thing[0])}, {describe(thing[1])})"
+        return f"({describe(thing[0], most)}, {describe(thing[1], most)})"
     if inspect.isfunction(thing) or inspect.isbuiltin(thing) or inspect.isclass(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
     text = " ".join(repr(thing).split())
     # The address of an object differs in every process.
     text = re.sub(r" at 0x[0-9a-f]+", "", text)
-    return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 class Foreign:

@@ -54,7 +54,7 @@ class TrainPlan:
     points: Callable[[Any], Any] | None
     combine: Callable[[Any, Any], Any] | None
     loss: Callable[[Any, Any], Any]
-    penalties: tuple[tuple[Callable[[Field, Any], Any], int], ...]
+    penalties: tuple[tuple[Callable[..., Any], int | None], ...]
     height: int
     width: int
     batch_size: int | None  # None: every measurement at every step

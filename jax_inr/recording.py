@@ -56,6 +56,8 @@ class Identity:
                 f"ends, and {asked} here"
             )
         if other.pixels_sha256 != self.pixels_sha256:
+            if "task" in mine:
+                return "the task has other measurements, operator, loss or penalties"
             return "the image has other pixels"
         return ""
 

@@ -124,7 +124,9 @@ def _make_jax_run(
         if task.image is not None:
             image = as_image(task.image)
         apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
-        arrays = _leaves((task.items, task.values, task.weights, apart))
+        # Files name the operator, cut short; the hash is of the task as a whole.
+        text = np.frombuffer(tasks.described(task).encode(), np.uint8)
+        arrays = _leaves((task.items, task.values, task.weights, apart, text))
         digest = hash_arrays(*arrays)
     else:
         image = as_image(image)
@@ -141,7 +143,10 @@ def _make_jax_run(
             optimizer=given.get("optimizer"),
         )
     parts = tuple(
-        (part, describe(given[part] if part != "task" else tasks.described(task)))
+        (
+            part,
+            describe(given[part] if part != "task" else task.predict or task.combine),
+        )
         for part in sorted(PARTS)
         if part in given
     )

@@ -81,7 +81,10 @@ def batch_loss(
 def penalty_loss(
     plan: TrainPlan, params: Any, constants: Any, numbers: Numbers, key: PRNGKeyArray
 ) -> Float[Array, ""]:
-    """The weighted means of the penalties at random points of the unit square."""
+    """The weighted means of the penalties at random points of the unit square.
+
+    Those without points are functions of the parameters.
+    """
     variables = {"params": params, "constants": constants}
 
     def field(x: Array) -> Array:
@@ -92,6 +95,9 @@ def penalty_loss(
     for (function, points), weight, points_key in zip(
         plan.penalties, numbers.penalties, keys, strict=True
     ):
+        if points is None:
+            total += weight * function(params)
+            continue
         coords = jax.random.uniform(points_key, (points, 2))
         terms = jax.vmap(lambda x, function=function: function(field, x))(coords)
         total += weight * jnp.mean(terms)

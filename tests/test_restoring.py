@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,15 +12,18 @@ from jax_inr.errors import ConfigError, Interrupted
 from jax_inr.restoring import Settings, best_step, calibration, kept_mask, restore
 from jax_inr.tasks import (
     Penalty,
+    Task,
     TotalVariation,
     deblur,
     denoise,
     from_gradients,
+    from_laplacian,
     inpaint,
     measure,
     poisson_edit,
     superresolve,
     tomography,
+    weight_decay,
 )
 
 SIDE = 8
@@ -40,12 +45,19 @@ def smooth(channels: int = 1) -> np.ndarray:
     return np.stack([image] * channels, axis=-1).astype(np.float32)
 
 
+def mean_of_row(field: Any, row: Any) -> Any:
+    columns = jnp.arange(SIDE) / SIDE
+    points = jnp.stack([jnp.full(SIDE, row), columns], axis=-1)
+    return jax.vmap(field)(points).mean(axis=0)
+
+
 def tasks_of(image: np.ndarray) -> dict[str, Any]:
     mask = np.arange(SIDE**2).reshape(SIDE, SIDE) % 3 > 0
     inside = np.zeros((SIDE, SIDE), bool)
     inside[2:5, 3:6] = True
-    gradients = measure.gradients(image)
+    gradients, laplacian = measure.gradients(image), measure.laplacian(image)
     tv = (Penalty(TotalVariation(SIDE, SIDE), 0.01, 4),)
+    tv += (Penalty(weight_decay, 1e-4, None),)
     return {
         "inpaint": inpaint(image, mask).replace(penalties=tv),
         "superresolve": superresolve(measure.downsample(image, 2), 2),
@@ -54,8 +66,17 @@ def tasks_of(image: np.ndarray) -> dict[str, Any]:
         "denoise": denoise(image, "poisson"),
         "gradients": from_gradients(*gradients),
         "differences": from_gradients(*gradients, "difference"),
+        "laplacian": from_laplacian(laplacian),
+        "five points": from_laplacian(laplacian, "difference"),
+        "weighted": denoise(image).replace(weights=np.arange(SIDE**2, dtype=float)),
         "clone": poisson_edit(image, image[::-1], inside),
         "tomography": tomography(measure.radon(image, np.arange(3.0)), np.arange(3.0)),
+        "own": Task(
+            items=np.arange(SIDE) / np.float32(SIDE),
+            values=image.mean(axis=1),
+            predict=mean_of_row,
+            shape=image.shape,
+        ),
     }
 
 

@@ -2,7 +2,7 @@
 
 from jax_inr.tasks.gradients import from_gradients, from_laplacian, poisson_edit
 from jax_inr.tasks.losses import Charbonnier, Huber, absolute, poisson, squared
-from jax_inr.tasks.penalties import SquaredGradient, TotalVariation
+from jax_inr.tasks.penalties import SquaredGradient, TotalVariation, weight_decay
 from jax_inr.tasks.restoration import deblur, denoise, superresolve
 from jax_inr.tasks.task import (
     Field,
@@ -45,4 +45,5 @@ __all__ = [
     "squared",
     "superresolve",
     "tomography",
+    "weight_decay",
 ]

@@ -16,16 +16,10 @@ from numpy.typing import ArrayLike
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.tasks import measure
+from jax_inr.tasks.checks import check_finite, checked, checked_mask
 from jax_inr.tasks.penalties import gradients
 from jax_inr.tasks.stencils import Stencil
-from jax_inr.tasks.task import (
-    Field,
-    Task,
-    at_points,
-    check_finite,
-    checked,
-    checked_mask,
-)
+from jax_inr.tasks.task import Field, Task, at_points
 
 Method = Literal["derivative", "difference"]
 FIVE_POINTS = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))

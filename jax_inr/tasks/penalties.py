@@ -1,7 +1,7 @@
 """Penalties of a field: functions of one position, averaged over random points.
 
 They know no grid, so they hold the field between the measurements too. Weight decay is
-a matter of the parameters and so of the optimizer.
+a function of the parameters, and takes no points: `Penalty(weight_decay, 1e-6, None)`.
 """
 
 import dataclasses
@@ -21,16 +21,20 @@ class TotalVariation:
     sum_c sqrt(|grad f_c|**2 + epsilon**2) - epsilon; a side of the image has the
     length `height` or `width`: with an image's own sides the gradient is one per
     pixel, and both axes count alike. `epsilon`, in the same unit, keeps the slope
-    finite where the field is flat.
+    finite where the field is flat. is_joint: the length of all channels' gradients
+    together, sqrt(sum_c |grad f_c|**2 + epsilon**2) - epsilon (Bresson and Chan 2008):
+    colours then have their edges at the same places.
     """
 
     height: int | float = 1.0
     width: int | float = 1.0
     epsilon: float = 1e-3
+    is_joint: bool = False
 
     def __call__(self, field: Field, x: Float[Array, " 2"]) -> Float[Array, ""]:
-        slopes = gradients(field, x, self.height, self.width)
-        lengths = jnp.sqrt(jnp.sum(slopes**2, axis=-1) + self.epsilon**2)
+        squares = gradients(field, x, self.height, self.width) ** 2
+        axes = None if self.is_joint else -1
+        lengths = jnp.sqrt(jnp.sum(squares, axis=axes) + self.epsilon**2)
         return jnp.sum(lengths - self.epsilon)
 
 
@@ -43,6 +47,13 @@ class SquaredGradient:
 
     def __call__(self, field: Field, x: Float[Array, " 2"]) -> Float[Array, ""]:
         return jnp.sum(gradients(field, x, self.height, self.width) ** 2)
+
+
+def weight_decay(params: Any) -> Float[Array, ""]:
+    """The sum of the squares of all parameters."""
+    return sum(
+        (jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
+    )
 
 
 def gradients(field: Field, x: Any, height: Any, width: Any) -> Float[Array, "c 2"]:

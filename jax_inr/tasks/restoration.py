@@ -10,18 +10,11 @@ from numpy.typing import ArrayLike
 
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError
+from jax_inr.tasks.checks import check_finite, checked
 from jax_inr.tasks.losses import poisson
 from jax_inr.tasks.measure import DownKernel, down_weights, whole_factor
 from jax_inr.tasks.stencils import Stencil, as_kernel, in_tiles, tile_side
-from jax_inr.tasks.task import (
-    Task,
-    at_points,
-    check_finite,
-    checked,
-    pixel_colour,
-    pixel_points,
-    reconstruct,
-)
+from jax_inr.tasks.task import Task, at_points, pixel_colour, pixel_points, reconstruct
 
 
 def superresolve(

@@ -6,6 +6,9 @@ measurement and vmapped. Where a prediction is a function of colours at known po
 """
 
 import dataclasses
+import itertools
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +23,7 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
 from jax_inr.splits import train_mask
+from jax_inr.tasks.checks import check_finite, checked, checked_mask
 from jax_inr.tasks.losses import squared
 
 Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
@@ -29,13 +33,27 @@ Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 class Penalty:
     """A term of the loss: the mean of `function(field, x)` at random points, weighted.
 
-    weight: a number, or one for each fit of a sweep. points: drawn at each step,
-    uniformly in the unit square.
+    weight: a number; fits that differ in it alone share a program. points: drawn at
+    each step, uniformly in the unit square; None where the function is one of the
+    parameters, `function(params)`.
+
+    Raises:
+        ConfigError: the weight is negative or not finite, or there is no point.
     """
 
-    function: Callable[[Field, Float[Array, " d"]], Any]
+    function: Callable[..., Any]
     weight: float
-    points: int = 256
+    points: int | None = 256
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise ConfigError(
+                f"a penalty's weight is {self.weight}; it must be 0 or more"
+            )
+        if self.points is not None and self.points < 1:
+            raise ConfigError(
+                f"a penalty is asked for at {self.points} points; it needs 1 at least"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -240,47 +258,9 @@ class Combine:
         return self.operator.combine(colours, item)
 
 
-def checked(image: ArrayLike) -> np.ndarray:
-    """An image as contiguous float32 (h, w, c); raises ImageError."""
-    image = np.ascontiguousarray(image, dtype=np.float32)
-    if image.ndim != 3 or not image.size:
-        raise ImageError(
-            f"an image of shape {image.shape} is not (height, width, channels)"
-        )
-    return image
-
-
-def checked_mask(mask: ArrayLike, image: np.ndarray) -> np.ndarray:
-    """A mask of an image's pixels as booleans; raises ImageError."""
-    mask = np.asarray(mask)
-    if mask.shape != image.shape[:2]:
-        raise ImageError(
-            f"the mask has shape {mask.shape}, and the image {image.shape[:2]}",
-            "give one number for each pixel",
-        )
-    others = int(((mask != 0) & (mask != 1)).sum())
-    if others:
-        raise ImageError(
-            f"{others} of the mask's {mask.size} values are neither 0 nor 1",
-            "compare it with a threshold",
-        )
-    return mask.astype(bool)
-
-
-def check_finite(name: str, values: np.ndarray) -> None:
-    """Refuse measurements of which some are not finite.
-
-    Raises:
-        ImageError: with how many of how many.
-    """
-    bad = int(np.size(values) - np.isfinite(values).sum())
-    if bad:
-        raise ImageError(
-            f"{bad} of the {np.size(values)} values of the {name} are not finite",
-            "mend them, or leave their measurements out",
-        )
-
-
-def described(task: Task) -> Any:
-    """What tells a task of one's own from others, for messages and files."""
-    return task.predict or task.combine
+def described(task: Task) -> str:
+    """What tells a task's operator, loss and penalties from others, whole."""
+    things = [task.predict, task.points, task.combine, task.loss]
+    terms = [(p.function, p.points, p.weight) for p in task.penalties]
+    words = [describe(t, sys.maxsize) for t in (*things, *itertools.chain(*terms))]
+    return "; ".join(words)

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.tasks.task import Task, at_points, check_finite
+from jax_inr.tasks.checks import check_finite
+from jax_inr.tasks.task import Task, at_points
 
 
 def tomography(sinogram: ArrayLike, angles: ArrayLike) -> Task:

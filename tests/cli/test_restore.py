@@ -8,6 +8,7 @@ import pytest
 from jax_inr.cli.main import main
 from jax_inr.field import ImageField
 from jax_inr.io.images import load_image, save_image
+from jax_inr.priors import prior
 
 
 @pytest.fixture
@@ -52,6 +53,12 @@ def test_a_run_has_its_images_field_and_summary(files, capsys):
         (("--deblur", "-1"), "sigma is -1"),
         (("--deblur", "9"), "73x73, but the image 16x16"),
         (("--upscale", "2", "--truth", "image.png"), "(32, 32, 3)"),
+        (("--denoise", "much"), "denoise is 'much'"),
+        (("--denoise", "300"), "denoise is 300"),
+        (("--upscale", "2", "--rule", "discrepancy"), "discrepancy principle needs"),
+        (("--upscale", "2", "--sweep", "sigma=1,2"), "'sigma' is no weight"),
+        (("--upscale", "2", "--sweep", "weight_decay=a"), "'a' are no numbers"),
+        (("--upscale", "2", "--sweep", "weight_decay=-1"), "weight_decay is -1"),
     ],
 )
 def test_a_mistake_is_one_line(files, capsys, monkeypatch, words, said):
@@ -59,3 +66,28 @@ def test_a_mistake_is_one_line(files, capsys, monkeypatch, words, said):
     assert main(["restore", "image.png", *words]) != 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
+
+
+def test_a_sweep_has_a_folder_for_each_point_and_its_weights_in_the_summary(files):
+    out = files / "run"
+    words = ["restore", str(files / "image.png"), "--denoise", "auto", "--quiet"]
+    words += ["--out", str(out), "--steps", "4", "--fields", "1"]
+    words += ["--sweep", "total-variation=0,0.1", "weight_decay=0.001"]
+    assert main(words) == 0
+    for weight in ("0", "0.1"):
+        folder = out / f"total_variation={weight},weight_decay=0.001"
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["penalties"] == [float(weight), 0.001]
+        assert summary["rule"] == "last" and summary["step"] == 4
+
+
+def test_without_a_weight_the_tasks_own_is_taken_and_the_rule_is_told(files):
+    out = files / "run"
+    words = ["restore", str(files / "image.png"), "--denoise", "25", "--quiet"]
+    words += ["--out", str(out), "--steps", "40", "--fields", "1"]
+    assert main([*words, "--rule", "discrepancy"]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    suited = prior("denoise")
+    expected = suited.weight + suited.weight_of_noise * 25 / 255
+    np.testing.assert_allclose(summary["penalties"], [expected])
+    assert summary["rule"] == "discrepancy"

@@ -10,6 +10,8 @@ from jax_inr.errors import ConfigError
 from jax_inr.experiments.tasks import classical, problems, report, suite
 from jax_inr.experiments.tasks.classical import Method
 from jax_inr.experiments.tasks.suite import Kept, Named
+from jax_inr.priors import PRIORS, SIREN, Prior
+from jax_inr.restoring import Settings, restore
 from jax_inr.tasks import measure
 
 
@@ -125,7 +127,7 @@ def test_a_parameter_is_chosen_on_the_images_that_are_not_judged(tmp_path):
     assert found["judged_on"] == ["image1", "image3"]
     row = found["rows"]["biased"]
     assert row["parameter"] == "-0.05" and len(row["tried_db"]) == 3
-    assert [r["image"] for r in row["records"]] == ["image1", "image3"]
+    assert [r["image"] for r in row["records"]] == ["image1", "image3", "text"]
     # The numbers are those of the chosen parameter, worked out here by hand.
     problem = problems.make("denoise-gaussian", IMAGES[1].image)
     noisy = np.clip(problem.measured["image"] - 0.05, 0, 1)
@@ -145,7 +147,8 @@ def test_a_second_run_goes_on_and_the_report_comes_from_the_json_alone(tmp_path)
     for _ in range(2):
         kept = Kept(tmp_path, "denoise-gaussian", about, False)
         suite.run("denoise-gaussian", IMAGES[:4], kept, rows=rows)
-    assert len(calls) == 2 * 2 + 2 + 2  # tuned, judged, judged; once each
+    # Tuned, judged with a text beside, judged with a text beside; once each.
+    assert len(calls) == 2 * 2 + 3 + 3
     text = report.write(tmp_path).read_text()
     assert "`-0.05`" in text and "jax-inr compare X --task upscale-2" in text
     assert (tmp_path / "images" / "tasks-denoise-gaussian.png").exists()
@@ -155,6 +158,63 @@ def test_a_second_run_goes_on_and_the_report_comes_from_the_json_alone(tmp_path)
     whole["summary"]["rows"]["plain"]["records"][0]["psnr_db"] = 77.77
     path.write_text(json.dumps(whole))
     assert "77.77" in report.write(tmp_path).read_text()
+
+
+def test_what_stands_beside_the_photographs_is_in_no_mean(tmp_path):
+    """The text is far better restored here, and shows in its own column alone."""
+    rows = (Method("plain", biased, (0,)), Method("off", biased, (0.1,)))
+    kept = Kept(tmp_path, "upscale-2", {"command": "", "machine": ""}, False)
+    rows = tuple(
+        method._replace(
+            restore=lambda seen, p: np.repeat(np.repeat(seen["image"] + p, 2, 0), 2, 1)
+        )
+        for method in rows
+    )
+    summary = suite.run("upscale-2", IMAGES[:4], kept, rows=rows)
+    assert summary["beside"] == ["text"]
+    for record in summary["rows"]["plain"]["records"]:
+        if record["image"] == "text":
+            record["psnr_db"] = 99.0
+    text = report.markdown(summary, {"command": "", "machine": ""})
+    judged = list(report.psnrs(summary["rows"]["plain"], ["image1", "image3"]).values())
+    assert f"| plain |  | {np.mean(judged):.2f} |" in text
+    assert "| 99.00 |" in text and "2 of 2" in text and "3 of 3" not in text
+
+
+@pytest.mark.parametrize("kind", ["inpaint-20", "tomography-20", "gradients"])
+def test_each_kind_has_something_beside_the_photographs(kind):
+    (one,) = suite.extras(kind, 32)
+    assert one.name == {"i": "text", "t": "phantom", "g": "cat"}[kind[0]]
+    assert max(one.image.shape[:2]) == 32 and one.image.min() >= 0
+
+
+def test_our_rows_are_of_the_same_fits_and_the_oracle_chooses_among_their_stages(
+    tmp_path, monkeypatch
+):
+    from jax_inr.experiments.tasks import ours
+
+    small = Prior(
+        SIREN.replace(batch_size=16, steps=16), weight=0.01, points=4, fields=2
+    )
+    monkeypatch.setitem(PRIORS, "inpaint", small)
+    problem = problems.make("inpaint-50", scene(16))
+    found = ours.stages("inpaint-50", problem.measured)
+    assert found.shape == (2, ours.STAGES + 1, 16, 16, 3)
+    # The last stage is what `restore` gives with the same settings.
+    task = small.penalised(problem.task)
+    restored = restore(task, Settings(config=small.config(16, 16)), (0, 1))
+    np.testing.assert_allclose(found[:, -1].mean(0), restored.image, atol=1e-5)
+    monkeypatch.setattr(ours, "stages", lambda kind, seen: found)
+    field, ensemble = ours.methods("inpaint-50")
+    for method, count in ((field, 1), (ensemble, 2)):
+        answer = ours.Fields("inpaint-50").answer(problem.measured, count)
+        np.testing.assert_allclose(answer.image, found[:count, -1].mean(0), atol=1e-6)
+        assert method.parameters == (None,)
+    kept = Kept(tmp_path, "inpaint-50", {}, False)
+    record = suite.attempt("inpaint-50", Named("a", scene(16)), field, None, 0, kept)
+    scores = [suite.score(problem, image)["psnr_db"] for image in found[0]]
+    np.testing.assert_allclose(record["oracle_psnr_db"], max(scores))
+    np.testing.assert_allclose(record["psnr_db"], scores[-1])
 
 
 def test_intervals_are_students_of_the_pairs():

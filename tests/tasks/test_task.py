@@ -3,8 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from fields import predictions
 
+from jax_inr.config import Config
+from jax_inr.job import make_job
+from jax_inr.plan import make_data
 from jax_inr.tasks import (
     Task,
     deblur,
@@ -13,6 +17,7 @@ from jax_inr.tasks import (
     superresolve,
     tomography,
 )
+from jax_inr.training import init_state, train_step
 
 
 def test_functions_of_tasks_made_alike_are_one_function(image):
@@ -58,3 +63,39 @@ def test_ones_own_task_needs_items_values_and_a_prediction():
     task = Task(items=rows, values=values, predict=predict, shape=(4, 4, 1))
     found = predictions(task, lambda x: x[:1])
     np.testing.assert_allclose(found[:, 0], rows)
+
+
+def stepped(task):
+    """The loss before the first step, the parameters after it, and the predictions."""
+    config = Config(num_frequencies=4, hidden_features=(8,), optimizer="adam")
+    job = make_job(task, config)
+    plan = job.plan()
+    variables = job.model.init(jax.random.key(0))
+    data = make_data(plan, task, variables, job.rates)
+    state, key = init_state(plan, variables), jax.random.key(1)
+    after, loss = train_step(plan, state, variables["constants"], data, key)
+    found = predictions(task, lambda x: job.model.predict(variables, x))
+    return float(loss), after.params, np.asarray(found)
+
+
+@pytest.mark.parametrize(
+    "make", [reconstruct, lambda i: deblur(i, np.ones((3, 3)))], ids=["pixels", "tiles"]
+)
+def test_weights_multiply_the_losses_of_measurements(make, image):
+    """The loss is mean(w * loss), and what weighs nothing may be anything."""
+    task = make(image)
+    weights = np.random.default_rng(0).random(len(task.values)).astype(np.float32)
+    weights[::2] = 0
+    task = task.replace(weights=weights)
+    loss, params, found = stepped(task)
+    trailing = (1,) * (found.ndim - 1)
+    squares = (found - task.values) ** 2
+    expected = np.mean(weights.reshape(-1, *trailing) * squares)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert loss > 0
+    values = np.array(task.values)
+    values[::2] += 0.5
+    other_loss, other_params, _ = stepped(task.replace(values=values))
+    assert other_loss == loss
+    for one, other in zip(*map(jax.tree.leaves, (params, other_params)), strict=True):
+        np.testing.assert_array_equal(one, other)

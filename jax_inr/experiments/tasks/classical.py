@@ -4,7 +4,7 @@ Each is scikit-image's (SciPy's for the closed form of gradients, Pillow's resiz
 with the parameters that are chosen on the images to tune by. Framework-free.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +15,23 @@ PAD = 16  # pixels by which a blurred image is continued, so that its edge rings
 SIZES = {"patch_size": 5, "patch_distance": 6}  # of non-local means, in pixels
 
 
+class Answer(NamedTuple):
+    """A restored image, with its seconds and the images on the way to it."""
+
+    image: np.ndarray
+    seconds: float
+    stages: Sequence[np.ndarray] = ()
+
+
 class Method(NamedTuple):
     """A way to restore an image from its measurements.
 
-    restore: of the measurements and a parameter, the image (h, w, c). parameters: to
-    choose from; a single one where there is nothing to choose.
+    restore: of the measurements and a parameter, the image (h, w, c), or an Answer.
+    parameters: to choose from; a single one where there is nothing to choose.
     """
 
     name: str
-    restore: Callable[[Measured, Any], np.ndarray]
+    restore: Callable[[Measured, Any], Any]
     parameters: tuple[Any, ...] = (None,)
 
 
@@ -146,14 +154,22 @@ def back_projection(seen: Measured, kind: str) -> np.ndarray:
     )
 
 
-def sart(seen: Measured, rounds: int) -> np.ndarray:
-    """Kaczmarz's rounds over all views, from nothing, colours kept in [0, 1]."""
+def sart(seen: Measured, parameter: tuple[int, float]) -> np.ndarray:
+    """Kaczmarz's rounds over all views, from nothing, colours kept in [0, 1].
+
+    The parameter: how many rounds, and the relaxation, the share of a correction that
+    is taken.
+    """
     from skimage.transform import iradon_sart
+
+    rounds, relaxation = parameter
 
     def one_channel(sinogram: np.ndarray, angles: np.ndarray) -> np.ndarray:
         image = None
         for _ in range(rounds):
-            image = iradon_sart(sinogram, angles, image=image, clip=(0, 1))
+            image = iradon_sart(
+                sinogram, angles, image=image, clip=(0, 1), relaxation=relaxation
+            )
         assert image is not None
         return image
 
@@ -232,7 +248,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
             back_projection,
             ("ramp", "shepp-logan", "cosine", "hamming", "hann"),
         ),
-        Method("SART", sart, (1, 2, 4, 8, 16)),
+        Method("SART", sart, ((2, 0.15), (8, 0.15), (2, 0.5), (8, 0.5), (16, 0.5))),
     ),
 }
 

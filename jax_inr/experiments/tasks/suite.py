@@ -1,8 +1,9 @@
 """The suite: methods tuned on one half of the images and judged on the other.
 
 Images in the order of their names take turns: the first tunes, the second is judged,
-and so on. A parameter is the one of the best mean PSNR on the images to tune by, once
-for all that are judged. No method sees a truth.
+and so on. Beside them the extras are judged: a page of text, the phantom, the cat. A
+parameter is the one of the best mean PSNR on the images to tune by, once for all that
+are judged. No method sees a truth.
 """
 
 import hashlib
@@ -16,10 +17,10 @@ import numpy as np
 from jax_inr import metrics
 from jax_inr.errors import ConfigError
 from jax_inr.experiments.tasks import ours, problems
-from jax_inr.experiments.tasks.classical import Method, methods
+from jax_inr.experiments.tasks.classical import Answer, Method, methods
 from jax_inr.experiments.tasks.problems import Problem
 from jax_inr.io.atomic import write_atomic
-from jax_inr.io.images import encode_png
+from jax_inr.io.images import encode_png, sample_image
 from jax_inr.io.text import from_json, to_json
 
 Json = dict[str, Any]
@@ -142,10 +143,10 @@ def run(
         rows: the methods, as `check_rows` gives them.
     """
     tuning, judging = halves(images)
-    if kind.startswith("tomography"):
-        judging = [*judging, phantom(len(judging[0].image))]
     summary: Json = {"kind": kind, "tuned_on": [i.name for i in tuning], "rows": {}}
     summary["judged_on"] = [i.name for i in judging]
+    beside = extras(kind, min(judging[0].image.shape[:2]))
+    summary["beside"] = [i.name for i in beside]
     for method in rows:
         parameter = method.parameters[0]
         tried = {}
@@ -161,9 +162,9 @@ def run(
             parameter = method.parameters[best]
         records = [
             attempt(kind, image, method, parameter, seed, kept, draw=number == 0)
-            for number, image in enumerate(judging)
+            for number, image in enumerate([*judging, *beside])
         ]
-        mean = np.mean([r["psnr_db"] for r in records])
+        mean = np.mean([r["psnr_db"] for r in records[: len(judging)]])
         say(f"{kind} {method.name}: {mean:.2f} dB")
         summary["rows"][method.name] = {
             "parameter": repr(parameter),
@@ -195,20 +196,38 @@ def attempt(
         return found
     problem = problems.make(kind, image.image, seed)
     start = time.perf_counter()
-    restored = method.restore(problem.measured, parameter)
-    seconds = time.perf_counter() - start
+    answer = method.restore(problem.measured, parameter)
+    if not isinstance(answer, Answer):
+        answer = Answer(answer, time.perf_counter() - start)
     if draw:
         kept.draw("truth", problem.truth)
-        kept.draw(method.name, problem.settled(restored))
+        kept.draw(method.name, problem.settled(answer.image))
         if shown := seen(problem.measured):
             kept.draw("measured", shown["image"])
-    record = {"image": image.name, **score(problem, restored), "seconds": seconds}
+    record = {"image": image.name, **score(problem, answer.image)}
+    record["seconds"] = answer.seconds
+    if len(answer.stages):
+        stages = [score(problem, stage)["psnr_db"] for stage in answer.stages]
+        record["oracle_psnr_db"] = max(stages)
     return kept.keep(key, record)
 
 
 def seen(measured: Json) -> Json:
     """The measurements that are an image, if they are one."""
     return measured if "image" in measured else {}
+
+
+def extras(kind: str, side: int) -> list[Named]:
+    """What is judged beside the photographs, of about `side` pixels."""
+    name = kind.split("-")[0]
+    if name == "tomography":
+        return [phantom(side)]
+    if name in ("gradients", "laplacian"):
+        return prepared(kind, [Named("cat", sample_image().image)], side)
+    from skimage.data import text
+
+    page = (text()[..., None] / 255).astype(np.float32)
+    return prepared(kind, [Named("text", page)], side)
 
 
 def phantom(side: int) -> Named:

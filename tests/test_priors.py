@@ -1,0 +1,44 @@
+"""Priors: frequencies and penalties per pixel, whatever the image's size."""
+
+import numpy as np
+import pytest
+
+from jax_inr.errors import ConfigError
+from jax_inr.priors import PRIORS, SIDE, prior
+from jax_inr.tasks import reconstruct, weight_decay
+
+TASK = reconstruct(np.full((8, 16, 3), 0.5, np.float32))
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_a_prior_has_the_same_frequencies_per_pixel_at_every_size(kind):
+    """Frequencies and cells go with the longer side; the penalty is one per pixel."""
+    found = prior(kind)
+    whole, half = found.config(SIDE, SIDE // 4), found.config(SIDE // 2, 8)
+    assert whole == found.base.replace(eval_every=whole.eval_every)
+    np.testing.assert_allclose(half.omega_0, whole.omega_0 / 2)
+    if whole.encoding == "dense_grid":
+        assert (half.finest, half.coarsest) == (whole.finest // 2, whole.coarsest // 2)
+    (penalty,) = found.penalised(TASK).penalties
+    assert (penalty.function.height, penalty.function.width) == (8, 16)
+    assert penalty.function.is_joint and penalty.weight == found.weight
+
+
+def test_a_weight_grows_with_the_noise_unless_it_is_given():
+    found = prior("denoise")
+    for sigma in (0.0, 0.1):
+        (penalty,) = found.penalised(TASK, sigma).penalties
+        expected = found.weight + sigma * found.weight_of_noise
+        np.testing.assert_allclose(penalty.weight, expected)
+    first, second = found.penalised(
+        TASK, 0.1, total_variation=0.5, weight_decay=0.25
+    ).penalties
+    assert first.weight == 0.5
+    assert (second.function, second.weight, second.points) == (weight_decay, 0.25, None)
+
+
+def test_steps_can_be_asked_for_and_an_unknown_task_is_refused():
+    assert prior("deblur").config(8, 8, 12).steps == 12
+    assert prior("deblur").config(8, 8).steps == prior("deblur").base.steps
+    with pytest.raises(ConfigError, match="unknown task 'sharpen'"):
+        prior("sharpen")
