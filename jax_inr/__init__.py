@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jax_inr.config import Config as Config
     from jax_inr.coordinates import pixel_grid as pixel_grid
+    from jax_inr.datasets.stream import StreamFit as StreamFit
+    from jax_inr.datasets.stream import fit_stream as fit_stream
     from jax_inr.encodings import Basic as Basic
     from jax_inr.encodings import Gaussian as Gaussian
     from jax_inr.encodings import Identity as Identity
@@ -65,6 +67,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "config": ("Config",),
     "coordinates": ("pixel_grid",),
+    "datasets.stream": ("StreamFit", "fit_stream"),
     "encodings": (
         "Basic",
         "Gaussian",

@@ -1,0 +1,56 @@
+"""Dense layers over columns are the networks of single positions, transposed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_inr import Config, make_model
+from jax_inr.datasets import columns
+
+NETWORKS = ("mlp", "siren", "finer", "gauss")
+
+
+def made(network: Any, **changes: Any):
+    config = Config(
+        encoding="basic", network=network, hidden_features=(8, 5), **changes
+    )
+    model = make_model(config, 6, 6, 3)
+    variables = model.init(jax.random.key(3))
+    features = model.encode(variables, jax.random.uniform(jax.random.key(4), (13, 2)))
+    return model, variables, features
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_colours_and_gradients_are_those_of_single_positions(network):
+    model, variables, features = made(network)
+    target = jax.random.uniform(jax.random.key(5), (13, 3))
+
+    def loss(params, transposed):
+        own = {**variables, "params": params}
+        if transposed:
+            colours = columns.colours(model, own, features.T).T
+        else:
+            colours = model.colours(own, features)
+        return jnp.mean((colours - target) ** 2), colours
+
+    found, wanted = (
+        jax.value_and_grad(loss, has_aux=True)(variables["params"], way)
+        for way in (True, False)
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        # Sums of a few float32 products, in another order.
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+
+
+def test_other_models_are_not_taken():
+    assert columns.takes_columns(made("siren")[0])
+    assert not columns.takes_columns(made("wire")[0])
+    assert not columns.takes_columns(made("siren", matmul_precision="bfloat16")[0])
+    grid = Config(encoding="dense_grid", num_levels=1, coarsest=4, finest=4)
+    assert not columns.takes_columns(make_model(grid, 6, 6, 3))
+    assert not columns.takes_columns(
+        make_model(Config(encoding="none", network="cnn", init="uniform"), 6, 6, 3)
+    )
