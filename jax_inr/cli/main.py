@@ -27,6 +27,7 @@ COMMANDS = {
     "extrapolate": "extrapolate",
     "compare": "compare",
     "restore": "restore",
+    "dataset": "dataset",
     "bench": "bench",
     "spectral-bias": "spectral_bias",
 }

@@ -43,13 +43,22 @@ class Source:
     get: Callable[[int], Entry] | None = None
     entries: Iterable[Entry] | None = None
     classes: tuple[str, ...] = ()
-    has_labels: bool = False
+    # All names, and all labels or None, where they are known before the images.
+    names: Callable[[], list[str]] | None = None
+    labels: Any = None
 
     def __iter__(self) -> Iterator[Entry]:
         if self.get is not None and self.count is not None:
             return map(self.get, range(self.count))
         assert self.entries is not None
         return iter(self.entries)
+
+    def names_and_labels(self) -> tuple[list[str], list[int] | None]:
+        """All names and labels of a source with a known end."""
+        assert self.count is not None
+        names = self.names() if self.names else [str(i) for i in range(self.count)]
+        labels = None if self.labels is None else [int(x) for x in self.labels]
+        return names, labels
 
     def part(self, start: int, stop: int) -> "Source":
         """Entries start to stop, of a source that can be had in parts."""
@@ -78,7 +87,8 @@ def sourced(images: Any, labels: Any = None) -> Source:
         return Source(
             len(images),
             lambda i: Entry(images[i], _name(images[i], i), _label(labels, i)),
-            has_labels=labels is not None,
+            names=lambda: [_name(x, i) for i, x in enumerate(images)],
+            labels=labels,
         )
     stream = iter(images)
     if labels is None:
@@ -89,7 +99,6 @@ def sourced(images: Any, labels: Any = None) -> Source:
     return Source(
         None,
         entries=(Entry(x, _name(x, i), int(label)) for i, x, label in pairs),
-        has_labels=True,
     )
 
 
@@ -132,7 +141,7 @@ def _of_array(images: np.ndarray, labels: Any, name: str = "the images") -> Sour
     return Source(
         len(images),
         lambda i: Entry(np.asarray(images[i]), str(i), _label(labels, i)),
-        has_labels=labels is not None,
+        labels=labels,
     )
 
 
@@ -198,5 +207,6 @@ def _of_folder(path: Path, labels: Any) -> Source:
         len(inside),
         lambda i: Entry(path / inside[i], inside[i].as_posix(), _label(labels, i)),
         classes=classes,
-        has_labels=labels is not None,
+        names=lambda: [file.as_posix() for file in inside],
+        labels=labels,
     )

@@ -216,9 +216,11 @@ class _Stream:
         for lane in pool.free[: len(waiting)]:
             index, entry, image = waiting.pop(0)
             seed = self._config.seed + (index if self._init == "random" else 0)
-            pool.give(lane, (index, entry, image.sha256), seed % 2**32, image.image)
+            seed %= 2**32
+            pool.give(lane, (index, entry, image.sha256, seed), seed, image.image)
         pool.advance()
-        for (index, entry, digest), status, steps, mse, params in pool.collect():
+        for (index, entry, digest, seed), *end in pool.collect():
+            status, steps, mse, params = end
             mse = np.nan if status == DIVERGED else mse
             self._done[index] = StreamFit(
                 index=index,
@@ -231,7 +233,7 @@ class _Stream:
                 stopped=STOPPED[status],
                 variables={"params": params, "constants": pool.constants},
                 model=pool.model,
-                config=self._config,
+                config=self._config.replace(seed=seed),
             )
         if not waiting and len(pool.free) == pool.count:
             # A shape that is over gives its memory back; its program is kept.
