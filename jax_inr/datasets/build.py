@@ -108,6 +108,7 @@ def _meta(
         "source_sha256": hashlib.sha256(told.encode()).hexdigest(),
         "count": count,
         "channels": first.image.shape[2],
+        "inputs": _inputs(model),
         "dtype": dtype,
         "chunk": min(chunk, count),
         "splits": list(split),
@@ -122,6 +123,14 @@ def _meta(
     }
     labelled = None if labels is None else np.asarray(labels, np.int64)
     return Meta(about, constants, names, labelled, splits_of(count, split, config.seed))
+
+
+def _inputs(model: Any) -> str:
+    """What the first layer is given of a position x = (row/height, column/width)."""
+    centred = getattr(model.encoding, "centred", None)
+    if centred is None:
+        return type(model.encoding).__name__
+    return "2 x - 1" if centred else "x"
 
 
 def fit_chunk(

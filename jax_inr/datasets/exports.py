@@ -51,8 +51,8 @@ def _dense_layers(fields: Any) -> int:
 def state_dict(fields: Any, index: int) -> dict[str, np.ndarray]:
     """A field as DWSNets' names: seq.0.weight (outputs, inputs), seq.0.bias, ….
 
-    The coordinates are those of this package, (row/height, column/width). The networks
-    of SIRENs agree with theirs but at the end: ours give (1 + y) / 2.
+    A SIREN of this package takes 2 (row/height, column/width) - 1, and gives
+    (1 + y) / 2 of its last layer's y, where theirs give y + 1/2.
     """
     layers, tensors = _dense_layers(fields), fields.tensors(index)
     found = {}

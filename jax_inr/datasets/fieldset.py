@@ -120,7 +120,7 @@ class FieldSet:
     def constants(self) -> dict[str, np.ndarray]:
         """The fixed numbers that all fields share, by name."""
         constants = self._group["constants"]
-        return {name.replace(".", "/"): constants[name][...] for name in constants}
+        return {n.replace(".", "/"): np.asarray(constants[n][...]) for n in constants}
 
     def tensors(self, index: int) -> dict[str, np.ndarray]:
         """The tensors of a field, by their names in a field file."""

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def fit_stream(
     start: Any = None,
     labels: Any = None,
     first_index: int = 0,
-    device: Literal["auto", "cpu", "gpu"] = "auto",
+    device: str = "auto",
     encoding: Any = None,
     network: Any = None,
     optimizer: Any = None,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import draw
 
 from jax_inr import Config, make_model
 from jax_inr.datasets import columns
@@ -17,16 +18,14 @@ def made(network: Any, **changes: Any):
     config = Config(
         encoding="basic", network=network, hidden_features=(8, 5), **changes
     )
-    model = make_model(config, 6, 6, 3)
-    variables = model.init(jax.random.key(3))
-    features = model.encode(variables, jax.random.uniform(jax.random.key(4), (13, 2)))
-    return model, variables, features
+    return make_model(config, 6, 6, 3)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_colours_and_gradients_are_those_of_single_positions(network):
-    model, variables, features = made(network)
-    target = jax.random.uniform(jax.random.key(5), (13, 3))
+    model, rng = made(network), np.random.default_rng(0)
+    variables = draw(model)
+    features, target = map(jnp.asarray, (rng.random((13, 4)), rng.random((13, 3))))
 
     def loss(params, transposed):
         own = {**variables, "params": params}
@@ -37,7 +36,9 @@ def test_colours_and_gradients_are_those_of_single_positions(network):
         return jnp.mean((colours - target) ** 2), colours
 
     found, wanted = (
-        jax.value_and_grad(loss, has_aux=True)(variables["params"], way)
+        jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)(
+            variables["params"], way
+        )
         for way in (True, False)
     )
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
@@ -46,9 +47,9 @@ def test_colours_and_gradients_are_those_of_single_positions(network):
 
 
 def test_other_models_are_not_taken():
-    assert columns.takes_columns(made("siren")[0])
-    assert not columns.takes_columns(made("wire")[0])
-    assert not columns.takes_columns(made("siren", matmul_precision="bfloat16")[0])
+    assert columns.takes_columns(made("siren"))
+    assert not columns.takes_columns(made("wire"))
+    assert not columns.takes_columns(made("siren", matmul_precision="bfloat16"))
     grid = Config(encoding="dense_grid", num_levels=1, coarsest=4, finest=4)
     assert not columns.takes_columns(make_model(grid, 6, 6, 3))
     assert not columns.takes_columns(
