@@ -84,18 +84,15 @@ def learn_start(
         values = np.stack(
             [np.asarray(tasks.from_config(config, image).values) for image in loaded]
         ).reshape(len(loaded), *data.values.shape)
-        schedule = optax.cosine_decay_schedule(outer_rate, outer_steps)
-        outer = optax.adam(schedule)
-        opt_state = outer.init(params)
+        how = plan, method, inner_steps, outer_steps
+        opt_state = jax.jit(_outer(outer_rate, outer_steps).init)(params)
         rng = np.random.default_rng(config.seed)
         for step in range(outer_steps):
             chosen = rng.integers(0, len(loaded), images_a_step)
-            gradient, loss = _gradient(
-                plan, method, inner_steps, params, variables["constants"], data,
-                jnp.asarray(values[chosen]), jax.random.fold_in(key, step),
+            params, opt_state, loss = _outer_step(
+                how, params, opt_state, variables["constants"], data, values[chosen],
+                key, outer_rate, step,
             )  # fmt: skip
-            updates, opt_state = outer.update(gradient, opt_state, params)
-            params: Any = optax.apply_updates(params, updates)
             if not np.isfinite(loss := float(loss)):
                 raise DivergedError(
                     f"the loss is {loss} at outer step {step}",
@@ -106,8 +103,33 @@ def learn_start(
     return ImageField.make(job.model, learned, loaded[0].shape, config)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _gradient(
+def _outer(rate: Any, steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(rate, steps))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outer_step(
+    how: tuple[TrainPlan, str, int, int],
+    params: Any,
+    opt_state: Any,
+    constants: Any,
+    data: TrainData,
+    values: Any,
+    key: Any,
+    outer_rate: Any,
+    step: Any,
+) -> tuple[Any, Any, Any]:
+    plan, method, inner_steps, outer_steps = how
+    key = jax.random.fold_in(key, step)
+    gradient, loss = outer_gradient(
+        plan, method, inner_steps, params, constants, data, values, key
+    )
+    outer = _outer(outer_rate, outer_steps)
+    updates, opt_state = outer.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, loss
+
+
+def outer_gradient(
     plan: TrainPlan,
     method: str,
     inner_steps: int,

@@ -7,6 +7,7 @@ tasks; where one dies, another does its chunk again.
 import contextlib
 import functools
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -158,8 +159,10 @@ def run(
     done = store.count - sum(sizes.values())
     on_progress(done, store.count)
     versions = package_versions()
+    # Under a name of its own: a run before this one may have been cancelled.
+    name = f"{path}-{uuid.uuid4().hex}"
     futures = {
-        client.submit(work, path, recipe, chunk, versions, key=f"{path}-{chunk}"): chunk
+        client.submit(work, path, recipe, chunk, versions, key=f"{name}-{chunk}"): chunk
         for chunk in missing
     }
     pending = set(futures)
@@ -167,10 +170,17 @@ def run(
         if stop():
             client.cancel(list(pending))
             return False
-        with contextlib.suppress(TimeoutError):
+        try:
             library.wait(
                 list(pending), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED"
             )
+        except TimeoutError:
+            continue
+        except library.client.FuturesCancelledError as error:
+            raise DeviceError(
+                "the scheduler has lost the work",
+                "the same command goes on, once the scheduler is there",
+            ) from error
         for future in [future for future in pending if future.done()]:
             pending.discard(future)
             _raise_for(future, futures[future], library)
