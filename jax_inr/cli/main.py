@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "compare",
     "restore": "restore",
     "dataset": "dataset",
+    "digits": "digits",
     "bench": "bench",
     "spectral-bias": "spectral_bias",
 }

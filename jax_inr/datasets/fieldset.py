@@ -16,10 +16,6 @@ from jax_inr.datasets.store import DIVERGED, SPLITS, Store, digest
 from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io.text import StrPath, shown
 
-# Decibels between a stored PSNR and the same measured again: sums in another order; the
-# rounding of the stored weights.
-TOLERANCE_DB = {"float32": 0.02, "float16": 3.0}
-
 
 class FieldSet:
     """A set of fields on disk.
