@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jax_inr.config import Config as Config
     from jax_inr.coordinates import pixel_grid as pixel_grid
+    from jax_inr.datasets.fieldset import FieldSet as FieldSet
+    from jax_inr.datasets.stream import StreamFit as StreamFit
+    from jax_inr.datasets.stream import fit_stream as fit_stream
     from jax_inr.encodings import Basic as Basic
     from jax_inr.encodings import Gaussian as Gaussian
     from jax_inr.encodings import Identity as Identity
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from jax_inr.io.images import load_image as load_image
     from jax_inr.io.images import sample_image as sample_image
     from jax_inr.io.images import save_image as save_image
+    from jax_inr.meta import learn_start as learn_start
+    from jax_inr.meta import noise_images as noise_images
     from jax_inr.metrics import psnr as psnr
     from jax_inr.metrics import ssim as ssim
     from jax_inr.model import Model as Model
@@ -65,6 +70,8 @@ __version__ = "0.2.0"
 _HOMES = {
     "config": ("Config",),
     "coordinates": ("pixel_grid",),
+    "datasets.fieldset": ("FieldSet",),
+    "datasets.stream": ("StreamFit", "fit_stream"),
     "encodings": (
         "Basic",
         "Gaussian",
@@ -88,6 +95,7 @@ _HOMES = {
     "fitting": ("fit", "fit_many", "resume"),
     "grids": ("DenseGrid", "HashGrid"),
     "io.images": ("Image", "load_image", "sample_image", "save_image"),
+    "meta": ("learn_start", "noise_images"),
     "metrics": ("psnr", "ssim"),
     "model": ("Model", "make_model"),
     "networks": ("cnn", "finer_network", "gauss_network", "mlp", "siren", "wire"),

@@ -62,7 +62,7 @@ def activation_name(activate: Callable[..., Array]) -> str:
     raise ValueError(f"{activate} is no activation of ours")
 
 
-def centred(y: Float[Array, " c"]) -> Float[Array, " c"]:
+def centred(y: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """(1 + y) / 2: networks of papers that fit targets in [-1, 1] end so."""
     return (1 + y) / 2
 

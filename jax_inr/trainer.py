@@ -280,7 +280,8 @@ def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
 
 
 @functools.partial(jax.jit, compiler_options=QUICK_COMPILE)
-def _draw_variables(model: Model, seed: Any) -> tuple[Variables, Array]:
+def draw_variables(model: Model, seed: Any) -> tuple[Variables, Array]:
+    """A fit's variables before the first step, and the key of its batches."""
     weights_key, key = jax.random.split(jax.random.key(seed))
     return model.init(weights_key), key
 
@@ -288,7 +289,7 @@ def _draw_variables(model: Model, seed: Any) -> tuple[Variables, Array]:
 def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
     """A job's variables before the first step, and the key of its batches."""
     # What is put on a device stays there, and takes the computation along.
-    return jax.device_put(_draw_variables(job.model, np.uint32(job.seed)), device)
+    return jax.device_put(draw_variables(job.model, np.uint32(job.seed)), device)
 
 
 _init_state = jax.jit(init_state, static_argnums=0)

@@ -27,6 +27,8 @@ COMMANDS = {
     "extrapolate": "extrapolate",
     "compare": "compare",
     "restore": "restore",
+    "dataset": "dataset",
+    "digits": "digits",
     "bench": "bench",
     "spectral-bias": "spectral_bias",
 }

@@ -1,0 +1,1 @@
+"""Data sets of fields: streams of fits, the store, readers and exporters."""
