@@ -80,9 +80,9 @@ def periodic_frequencies(
 ) -> Float[Array, "2 m"]:
     """B of whole numbers, all different, none the opposite of another.
 
-    Every feature then has period one on both axes, the unit square is a torus
-    (arXiv 2107.02561, section 4). Drawn from the half plane of whole numbers with the
-    weights of a Gaussian of standard deviation sigma, without replacement (Gumbel
+    Every feature then has period one on both axes, the unit square is a torus: the
+    integer lattice of arXiv 2109.00249. Drawn from the half plane of whole numbers with
+    the weights of a Gaussian of standard deviation sigma, without replacement (Gumbel
     top-k).
     """
     reach = max(math.ceil(4 * sigma), math.ceil(num_frequencies**0.5))

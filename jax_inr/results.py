@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.tensorfile import load_tensors
+
+if TYPE_CHECKING:
+    import jax_inr.field
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -38,7 +41,7 @@ class Fit:
         return render(field.model, field.variables, field.height, field.width)
 
     @functools.cached_property
-    def field(self) -> Any:
+    def field(self) -> "jax_inr.field.ImageField":
         """The fitted ImageField; the torch back end's as its equivalent in JAX."""
         from jax_inr.field import ImageField
 
@@ -112,6 +115,12 @@ class FitMany(Sequence[Fit]):
     def __len__(self) -> int:
         return len(self._runs)
 
+    @overload
+    def __getitem__(self, index: int) -> Fit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Fit]: ...
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [run.kept() for run in self._runs[index]]
@@ -133,7 +142,7 @@ class FitMany(Sequence[Fit]):
         }
 
     @property
-    def stacked(self) -> Any:
+    def stacked(self) -> "jax_inr.field.ImageField":
         """All fields as one ImageField whose variables have a leading axis of fits.
 
         `jax.vmap(lambda field: field.apply(field.params, coords))(fits.stacked)`.
