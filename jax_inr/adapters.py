@@ -24,6 +24,7 @@ from jax_inr.tensors import pytree_dataclass
 Variables = dict[str, Any]
 KINDS = ("params", "constants")
 MAX_DESCRIPTION = 200  # characters
+OURS = ("jax_inr.encodings", "jax_inr.grids", "jax_inr.cosines")  # have encodings
 
 
 def describe(thing: Any, most: int = MAX_DESCRIPTION) -> str:
@@ -236,7 +237,7 @@ def as_network(thing: Any, num_features: int) -> Any:
 
 def as_encoding(thing: Any, num_axes: int = 2) -> Any:
     """An object as an encoding; ConfigError if it does not have the protocol."""
-    if type(thing).__module__ in ("jax_inr.encodings", "jax_inr.grids"):
+    if type(thing).__module__ in OURS:
         return thing
     if isinstance(thing, Foreign):
         return thing

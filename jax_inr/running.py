@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import importlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -128,6 +130,8 @@ def _fit(
             sum(cost.job_bytes(run.job) for run in todo if run.job),
             options.max_memory_bytes,
         )
+    if any(run.folder is not None for run in todo):
+        _import_soon("jax_inr.draw.plots")
     trainer = _make_trainer(runs, options)
     lanes = []
     for index, run in enumerate(runs):
@@ -170,6 +174,11 @@ def _fit(
     # A signal may come too late to end the loop; the caller has to know of it.
     if name := (signals[0] if signals else options.stop()):
         raise interrupted(name, runs, lanes)
+
+
+def _import_soon(module: str) -> None:
+    """Import a module in a thread: matplotlib's half second passes in compiling's."""
+    threading.Thread(target=importlib.import_module, args=(module,)).start()
 
 
 def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:

@@ -39,6 +39,13 @@ def structure(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: 0.0, tree)
 
 
+def stacked(*leaves: Any) -> Any:
+    """Leaves with an axis of lanes; by numpy, for which nothing is compiled."""
+    if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(stacked(*map(jax.random.key_data, leaves)))
+    return np.stack([np.asarray(leaf) for leaf in leaves])
+
+
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Copy the leaves of a pytree to numpy, named by path: `params/dense_0/kernel`.
 

@@ -29,7 +29,7 @@ from jax_inr.plan import (
 )
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
-from jax_inr.tensors import flatten, float32, unflatten_like
+from jax_inr.tensors import flatten, float32, stacked, unflatten_like
 from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state
 
 T = TypeVar("T")
@@ -255,7 +255,7 @@ class JaxTrainer:
         return self._shares_inputs, tree, tuple(leaves)
 
     def _stack(self, trees: list[Any]) -> Any:
-        return self._put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+        return self._put(jax.tree.map(stacked, *trees))
 
     def _put(self, tree: Any, spec: PartitionSpec = LANES) -> Any:
         return jax.device_put(tree, sharding_of(self._devices, spec))

@@ -23,6 +23,9 @@ for number in (signal.SIGINT, signal.SIGHUP):
         default = signal.default_int_handler if number == signal.SIGINT else None
         signal.signal(number, default or signal.SIG_DFL)
 
+# Nothing is kept outside a test's own folder.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
 # Annotations are checked here, and in tests only: of both packages whole, but for
 # commands, fits, experiments and files, whose tests give what is wrong, and the config,
 # which checks its fields. The hook has to be in place before anything imports these.

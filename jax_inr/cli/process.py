@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from jax_inr.cli.programs import keep_programs
 from jax_inr.config import Config
 from jax_inr.errors import (
     ConfigError,
@@ -205,3 +206,4 @@ def prepare_device(device: str) -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     # JAX would otherwise take three quarters of a GPU's memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    keep_programs()

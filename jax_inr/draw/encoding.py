@@ -67,6 +67,7 @@ def feature_channels(
     import jax
 
     from jax_inr.tensors import unflatten_like
+    from jax_inr.training import QUICK_COMPILE
 
     like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
     variables = unflatten_like(like, tensors)
@@ -74,7 +75,11 @@ def feature_channels(
     def of_a_row(row: Any) -> Any:
         return model.encode(variables, row)
 
-    features = np.asarray(jax.jit(lambda grid: jax.lax.map(of_a_row, grid))(coords))
+    # It runs once, so that compiling is what takes its time.
+    encode = jax.jit(
+        lambda grid: jax.lax.map(of_a_row, grid), compiler_options=QUICK_COMPILE
+    )
+    features = np.asarray(encode(coords))
     channels = np.moveaxis(features[..., : 2 * MAX_FREQUENCIES], -1, 0)
     largest = np.abs(channels).max(axis=(1, 2), keepdims=True)
     names = getattr(model.encoding, "feature_names", None)

@@ -356,7 +356,12 @@ def test_what_a_contender_measures_is_the_last_line_it_prints(monkeypatch):
 
 def test_the_report_has_each_section_measured_and_written():
     assert report.MEASURES.keys() == report.SECTIONS.keys()
-    assert list(report.SECTIONS) == [*report.SPEED, "choosing", "gpu"]
+    assert list(report.SECTIONS) == [
+        *report.SPEED,
+        "choosing",
+        "frontier",
+        "gpu",
+    ]
 
 
 def test_the_report_keeps_the_command_that_made_a_section(tmp_path, monkeypatch):

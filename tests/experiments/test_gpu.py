@@ -50,7 +50,7 @@ def test_one_part_that_fails_ends_no_other(monkeypatch):
     monkeypatch.setattr(gpu, "PROGRAM", python(code))
     monkeypatch.setattr(gpu, "SUITE_COMMAND", python("print('3 passed')"))
     kept = []
-    options = Options(save=lambda measured: kept.append(json.dumps(measured)))
+    options = Options(save=lambda section, measured: kept.append(json.dumps(measured)))
     measured = gpu.measure(options, silent)
     ended = {name: found["ended"] for name, found in measured["parts"].items()}
     assert ended == {name: "done" for name in gpu.PARTS} | {"grids": "failed"}
@@ -79,7 +79,9 @@ def test_a_signal_ends_it_and_what_was_measured_stays(monkeypatch):
     code = "import time; print('{}', flush=True); time.sleep(60)"
     monkeypatch.setattr(gpu, "PROGRAM", python(code))
     before = signal.getsignal(signal.SIGTERM)
-    options = Options(save=lambda measured: os.kill(os.getpid(), signal.SIGTERM))
+    options = Options(
+        save=lambda section, measured: os.kill(os.getpid(), signal.SIGTERM)
+    )
     start = time.monotonic()
     measured = gpu.measure(options, silent)
     assert measured["stopped"] == "SIGTERM"
@@ -94,7 +96,7 @@ def test_the_report_keeps_what_the_section_says_as_it_goes(tmp_path, monkeypatch
     out = tmp_path / "gpu.md"
 
     def measure(options, say):
-        options.save({"budget_seconds": 3, "parts": {}})
+        options.save("gpu", {"budget_seconds": 3, "parts": {}})
         kept = json.loads(out.with_suffix(".json").read_text())
         assert kept["sections"]["gpu"]["measured"]["budget_seconds"] == 3
         return {"budget_seconds": 4, "parts": {}}

@@ -142,13 +142,16 @@ def alternate(names: Sequence[str], turns: int) -> dict[str, list[float]]:
 # Whole fits
 
 
-def measured_by(kind: str, name: str, options: Json, say: Say) -> Json | None:
+def measured_by(
+    kind: str, name: str, options: Json, say: Say, program: Sequence[str] = ()
+) -> Json | None:
     """What a fit in a process of its own measures, None where it cannot run.
 
     Args:
         kind: of `FITS`; `name` and `options` are its arguments.
+        program: another command that takes the three.
     """
-    words = [*PROGRAM, kind, name, json.dumps(options)]
+    words = [*(program or PROGRAM), kind, name, json.dumps(options)]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no reason given"])[-1]

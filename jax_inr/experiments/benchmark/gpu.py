@@ -58,8 +58,8 @@ def measure(options: Options, say: Say) -> Json:
             else:
                 asked = {"images": str(options.images), "quick": options.quick}
                 words = [*PROGRAM, name, json.dumps(asked)]
-                follow(words, seconds, found, lambda: options.save(measured))
-            options.save(measured)
+                follow(words, seconds, found, lambda: options.save("gpu", measured))
+            options.save("gpu", measured)
             say(f"{name}: {found['ended']} after {found.get('seconds', 0):.0f} s")
     except Stopped as error:
         measured["stopped"] = str(error)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 QUICK_SECONDS = 2.0
 
 
-def _not_kept(measured: dict[str, Any]) -> None:
+def _not_kept(section: str, measured: dict[str, Any]) -> None:
     """Keep nothing before a section has ended."""
 
 
@@ -16,11 +16,11 @@ class Options(NamedTuple):
     """How thoroughly to measure.
 
     images: the folder of the images at full size. budget_seconds: of section gpu.
-    save: keeps what section gpu has measured so far.
+    save: keeps what a section, by its name, has measured so far.
     """
 
     turns: int = 7
     quick: bool = False
     images: Path = Path("../shared/images/kodak")
     budget_seconds: float = 480.0
-    save: Callable[[dict[str, Any]], None] = _not_kept
+    save: Callable[[str, dict[str, Any]], None] = _not_kept

@@ -7,6 +7,7 @@ from pathlib import Path
 from jax_inr.experiments import report
 from jax_inr.experiments.benchmark import (
     choosing,
+    frontier,
     gpu,
     kodak,
     many,
@@ -24,6 +25,7 @@ MEASURES = {
     "kodak": kodak.measure,
     "many": many.measure,
     "choosing": choosing.measure,
+    "frontier": frontier.measure,
     "gpu": gpu.measure,
 }
 SECTIONS = {
@@ -33,6 +35,7 @@ SECTIONS = {
     "kodak": kodak.SECTION,
     "many": many.SECTION,
     "choosing": choosing.SECTION,
+    "frontier": frontier.SECTION,
     "gpu": gpu.SECTION,
 }
 # What is measured where no section is named; the others have reports of their own.
@@ -59,11 +62,11 @@ def measure(
     path, names = out.with_suffix(".json"), tuple(names) or SPEED
     start = time.perf_counter()
 
-    def save(measured: Json) -> None:
+    def save(name: str, measured: Json) -> None:
         kept = report.read(path, {})
         seconds = time.perf_counter() - start
-        found = report.record(measured, command("gpu"), seconds, "torch", "jax")
-        kept["sections"]["gpu"] = found
+        found = report.record(measured, command(name), seconds, "torch", "jax")
+        kept["sections"][name] = found
         report.keep(path, kept)
 
     options = options._replace(save=save)
