@@ -94,19 +94,9 @@ class Config:
         6.0, "Positional frequencies go up to 2**octaves - 1 cycles.", 1e-3, 30.0
     )
     num_levels: int = _field(4, "Levels of a grid encoding.", 1, 32)
-    level_features: int = _field(
-        2,
-        "Features at each vertex of a grid; at most so many at one of a pyramid.",
-        1,
-        64,
-    )
+    level_features: int = _field(2, "Features of a grid's vertex, at most.", 1, 64)
     coarsest: int = _field(16, "Cells per axis of the coarsest level.", 1, 65_536)
-    finest: int = _field(
-        128,
-        "Cells per axis of the finest level; of a pyramid along the longer side.",
-        1,
-        65_536,
-    )
+    finest: int = _field(128, "Cells of the finest level's longer side.", 1, 65_536)
     log2_table_size: int = _field(
         14, "A level of the hash grid holds at most 2**this vertices.", 1, 28
     )

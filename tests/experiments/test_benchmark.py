@@ -360,6 +360,7 @@ def test_the_report_has_each_section_measured_and_written():
         *report.SPEED,
         "choosing",
         "frontier",
+        "peers",
         "gpu",
     ]
 

@@ -48,21 +48,30 @@ def fit_peer(name: str, options: Json) -> Json:
     siren-pytorch: five layers of 256, w0_initial 30, final sigmoid (its README), Adam
     at 1e-4 (the SIREN paper). random-fourier-features-pytorch: sigma 10, 256
     frequencies (its README), the paper's three layers of 256 and sigmoid, Adam at 1e-2.
+    "…, our size": the same with as many parameters as the notebook's network. hash
+    grid: `torch_hash.HashGrid`, Adam at 1e-2.
     Options: steps, seconds (of fitting, at most).
     """
     import torch
+
+    package, _, size = name.partition(", ")
+    is_small = bool(size)
 
     from jax_inr.metrics import psnr
 
     start = time.perf_counter()
     torch.manual_seed(0)
     coords, target = _sample()
-    if name == "siren-pytorch":
+    if package == "hash grid":
+        from jax_inr.experiments.benchmark.torch_hash import HashGrid
+
+        net, inputs, rate = HashGrid(), coords, 1e-2
+    elif package == "siren-pytorch":
         from siren_pytorch import SirenNet
 
         net = SirenNet(
             dim_in=2,
-            dim_hidden=256,
+            dim_hidden=127 if is_small else 256,
             dim_out=3,
             num_layers=5,
             final_activation=torch.nn.Sigmoid(),
@@ -72,9 +81,10 @@ def fit_peer(name: str, options: Json) -> Json:
     else:
         # By name, for type checkers: it is in the extra "peers" alone.
         layers = importlib.import_module("rff.layers")
-        encoding = layers.GaussianEncoding(sigma=10.0, input_size=2, encoded_size=256)
+        count = 128 if is_small else 256
+        encoding = layers.GaussianEncoding(sigma=10.0, input_size=2, encoded_size=count)
         inputs, rate = encoding(coords), 1e-2
-        net = _mlp((512, 256, 256, 256))
+        net = _mlp((256, 128, 256) if is_small else (512, 256, 256, 256))
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     torch.nn.functional.mse_loss(net(inputs), target).backward()
     ready, rows, seconds, step = time.perf_counter() - start, [], 0.0, 0

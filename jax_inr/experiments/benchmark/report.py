@@ -10,6 +10,7 @@ from jax_inr.experiments.benchmark import (
     frontier,
     gpu,
     kodak,
+    like,
     many,
     parameters,
     race,
@@ -26,6 +27,7 @@ MEASURES = {
     "many": many.measure,
     "choosing": choosing.measure,
     "frontier": frontier.measure,
+    "peers": like.measure,
     "gpu": gpu.measure,
 }
 SECTIONS = {
@@ -36,6 +38,7 @@ SECTIONS = {
     "many": many.SECTION,
     "choosing": choosing.SECTION,
     "frontier": frontier.SECTION,
+    "peers": like.SECTION,
     "gpu": gpu.SECTION,
 }
 # What is measured where no section is named; the others have reports of their own.
