@@ -199,7 +199,8 @@ def test_our_rows_are_of_the_same_fits_and_the_oracle_chooses_among_their_stages
     monkeypatch.setitem(PRIORS, "inpaint", small)
     problem = problems.make("inpaint-50", scene(16))
     found = ours.stages("inpaint-50", problem.measured)
-    assert found.shape == (2, ours.STAGES + 1, 16, 16, 3)
+    # An image for each eighth of the steps, and those of the start and the end.
+    assert found.shape == (2, ours.STAGES + 2, 16, 16, 3)
     # The last stage is what `restore` gives with the same settings.
     task = small.penalised(problem.task)
     restored = restore(task, Settings(config=small.config(16, 16)), (0, 1))
