@@ -5,7 +5,7 @@ import pytest
 
 from jax_inr.errors import ConfigError
 from jax_inr.priors import PRIORS, SIDE, prior
-from jax_inr.tasks import reconstruct, weight_decay
+from jax_inr.tasks import Sharpened, deblur, reconstruct, weight_decay
 
 TASK = reconstruct(np.full((8, 16, 3), 0.5, np.float32))
 
@@ -19,7 +19,10 @@ def test_a_prior_has_the_same_frequencies_per_pixel_at_every_size(kind):
     np.testing.assert_allclose(half.omega_0, whole.omega_0 / 2)
     if whole.encoding == "dense_grid":
         assert (half.finest, half.coarsest) == (whole.finest // 2, whole.coarsest // 2)
-    (penalty,) = found.penalised(TASK).penalties
+    task = TASK
+    if found.balance is not None:
+        task = deblur(np.full((8, 16, 3), 0.5, np.float32), np.ones((3, 5)))
+    (penalty,) = found.penalised(task).penalties
     assert (penalty.function.height, penalty.function.width) == (8, 16)
     assert penalty.function.is_joint and penalty.weight == found.weight
 
@@ -42,3 +45,10 @@ def test_steps_can_be_asked_for_and_an_unknown_task_is_refused():
     assert prior("deblur").config(8, 8).steps == prior("deblur").base.steps
     with pytest.raises(ConfigError, match="unknown task 'sharpen'"):
         prior("sharpen")
+
+
+def test_the_loss_of_blurred_tiles_knows_their_kernel():
+    image = np.full((8, 16, 3), 0.5, np.float32)
+    found = prior("deblur").penalised(deblur(image, np.ones((3, 5)))).loss
+    assert isinstance(found, Sharpened)
+    np.testing.assert_allclose(found.kernel, np.full((3, 5), 1 / 15))

@@ -1,7 +1,14 @@
 """What was measured of an image: tasks, losses and penalties."""
 
 from jax_inr.tasks.gradients import from_gradients, from_laplacian, poisson_edit
-from jax_inr.tasks.losses import Charbonnier, Huber, absolute, poisson, squared
+from jax_inr.tasks.losses import (
+    Charbonnier,
+    Huber,
+    Sharpened,
+    absolute,
+    poisson,
+    squared,
+)
 from jax_inr.tasks.penalties import SquaredGradient, TotalVariation, weight_decay
 from jax_inr.tasks.restoration import deblur, denoise, superresolve
 from jax_inr.tasks.task import (
@@ -25,6 +32,7 @@ __all__ = [
     "HeldOut",
     "Huber",
     "Penalty",
+    "Sharpened",
     "SquaredGradient",
     "Task",
     "TotalVariation",

@@ -151,7 +151,7 @@ def test_a_second_run_goes_on_and_the_report_comes_from_the_json_alone(tmp_path)
     assert len(calls) == 2 * 2 + 3 + 3
     text = report.write(tmp_path).read_text()
     assert "`-0.05`" in text and "jax-inr compare X --task upscale-2" in text
-    assert (tmp_path / "images" / "tasks-denoise-gaussian.png").exists()
+    assert (tmp_path / "images" / "tasks-denoise-gaussian.jpg").exists()
     assert report.write(tmp_path).read_text() == text
     path = tmp_path / "tasks-denoise-gaussian.json"
     whole = json.loads(path.read_text())
@@ -177,7 +177,7 @@ def test_what_stands_beside_the_photographs_is_in_no_mean(tmp_path):
             record["psnr_db"] = 99.0
     text = report.markdown(summary, {"command": "", "machine": ""})
     judged = list(report.psnrs(summary["rows"]["plain"], ["image1", "image3"]).values())
-    assert f"| plain |  | {np.mean(judged):.2f} |" in text
+    assert f"| plain | `0` | {np.mean(judged):.2f} |" in text
     assert "| 99.00 |" in text and "2 of 2" in text and "3 of 3" not in text
 
 
@@ -199,7 +199,8 @@ def test_our_rows_are_of_the_same_fits_and_the_oracle_chooses_among_their_stages
     monkeypatch.setitem(PRIORS, "inpaint", small)
     problem = problems.make("inpaint-50", scene(16))
     found = ours.stages("inpaint-50", problem.measured)
-    assert found.shape == (2, ours.STAGES + 1, 16, 16, 3)
+    # An image for each eighth of the steps, and those of the start and the end.
+    assert found.shape == (2, ours.STAGES + 2, 16, 16, 3)
     # The last stage is what `restore` gives with the same settings.
     task = small.penalised(problem.task)
     restored = restore(task, Settings(config=small.config(16, 16)), (0, 1))

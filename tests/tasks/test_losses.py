@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.special
 import scipy.stats
 
@@ -11,10 +12,13 @@ from jax_inr.tasks.losses import (
     DARK,
     Charbonnier,
     Huber,
+    Sharpened,
     absolute,
     poisson,
     squared,
 )
+from jax_inr.tasks.measure import gaussian_kernel
+from jax_inr.tasks.stencils import as_kernel
 
 LOSSES = (squared, absolute, Huber(0.2), Charbonnier(0.01), poisson)
 
@@ -81,3 +85,25 @@ def test_the_poisson_loss_is_smooth_where_it_is_continued():
 def test_losses_of_one_parameter_are_one_loss():
     assert Huber(0.2) == Huber(0.2) != Huber(0.3)
     assert hash(Charbonnier(0.1)) == hash(Charbonnier(0.1))
+
+
+def test_the_sharpened_loss_of_blurred_tiles_is_the_squared_one_of_sharp_tiles():
+    """Where a tile is mirrored at its edge, cosines are the blur's eigenvectors."""
+    random = np.random.default_rng(0)
+    kernel = gaussian_kernel(0.6)
+    sharp, other = random.random((2, 8, 12, 3))
+    blurred, value = (
+        scipy.ndimage.convolve(image, kernel[..., None], mode="reflect")
+        for image in (sharp, other)
+    )
+    arrays = jnp.asarray(blurred, jnp.float32), jnp.asarray(value, jnp.float32)
+    found = Sharpened(as_kernel(kernel), 0.0)(*arrays)
+    np.testing.assert_allclose(found.sum(), np.sum((sharp - other) ** 2), rtol=1e-3)
+
+
+def test_without_a_blur_the_sharpened_loss_is_squares_over_one_and_the_balance():
+    random = np.random.default_rng(1)
+    p, v = jnp.asarray(random.random((2, 5, 4, 2)), jnp.float32)
+    found = Sharpened(((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)), 0.25)(p, v)
+    np.testing.assert_allclose(found.sum(), squared(p, v).sum() / 1.25, rtol=1e-5)
+    assert (found >= 0).all()
