@@ -1,7 +1,9 @@
 """A set of fields from a source and a config: its plan, and the work of one chunk."""
 
 import dataclasses
+import functools
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ from jax_inr.config import Config
 from jax_inr.datasets.layout import Layout
 from jax_inr.datasets.sources import Source, sourced
 from jax_inr.datasets.store import STATUS, Meta, Store, splits_of
+from jax_inr.datasets.stream import Stream, check, start_of
 from jax_inr.errors import ConfigError
 from jax_inr.inputs import as_config, as_image
 from jax_inr.io.text import StrPath
@@ -26,8 +29,11 @@ USUAL = Config(
     eval_every=500,
     target_psnr=30.0,
 )
+KEPT_SHAPES = 4  # whose lanes wait for the next chunk
 CHUNK = 256  # fields of a chunk: what a worker that dies loses
 DEFAULT_SPLIT = (0.8, 0.1, 0.1)
+# A worker of several threads has one stream: its lanes take the chunks in turn.
+_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +68,7 @@ def create(
     """
     if dtype not in ("float32", "float16"):
         raise ConfigError(f"dtype is {dtype!r}; it must be float32 or float16")
+    check(recipe.config, recipe.lanes, recipe.init)
     if chunk < 1:
         raise ConfigError(f"chunk is {chunk}; it must be at least 1")
     source = sourced(recipe.images, recipe.labels)
@@ -80,7 +87,6 @@ def _meta(
     dtype: str,
     split: tuple[float, ...],
 ) -> Meta:
-    from jax_inr.datasets.stream import start_of
     from jax_inr.job import make_job
     from jax_inr.tasks import from_config
     from jax_inr.tensors import flatten, float32
@@ -137,20 +143,21 @@ def fit_chunk(
     store: Store, recipe: Recipe, chunk: int, source: Source | None = None
 ) -> int:
     """Fit the images of a chunk and write their fields; returns how many."""
-    from jax_inr.datasets.stream import fit_stream
     from jax_inr.tensors import flatten
 
     source = sourced(recipe.images, recipe.labels) if source is None else source
     rows = store.rows(chunk)
-    fits = fit_stream(
-        source.part(rows.start, rows.stop),
-        recipe.config,
-        lanes=recipe.lanes,
-        init=recipe.init,
-        start=recipe.start,
-        first_index=rows.start,
-        device=recipe.device,
-    )
+    with _LOCK:
+        stream = _stream(
+            *(recipe.config, recipe.lanes, recipe.init, recipe.device),
+            *(recipe.start, store.about["start_sha256"]),
+        )
+        try:
+            fits = list(stream.run(source.part(rows.start, rows.stop), rows.start))
+        except BaseException:
+            # Its lanes hold images of a chunk that nobody will ask for again.
+            _stream.cache_clear()
+            raise
     params, columns = [], []
     for fit in fits:
         params.append(store.layout.pack(flatten({"params": fit.params})))
@@ -167,6 +174,21 @@ def fit_chunk(
     whole = {name: np.stack([c[name] for c in columns]) for name in columns[0]}
     store.write(chunk, np.stack(params), whole)
     return len(params)
+
+
+@functools.lru_cache(maxsize=1)
+def _stream(
+    config: Config,
+    lanes: int | None,
+    init: str,
+    device: str,
+    start: str | None,
+    start_sha256: str | None,
+) -> Stream:
+    """The stream of a process, kept from chunk to chunk with its lanes."""
+    params = None if start is None else start_of(start)
+    options = {"device": device, "start": params}
+    return Stream(config, lanes, init, options, keep=KEPT_SHAPES)
 
 
 def build(

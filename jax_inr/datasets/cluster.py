@@ -124,9 +124,11 @@ def work(path: str, recipe: Recipe, chunk: int, versions: dict[str, str]) -> int
                 f"{wanted}: their fields would differ",
                 "give the workers the same environment",
             )
-    if (chunk_store := Store(path)).about["count"] <= chunk * chunk_store.chunk:
-        raise ConfigError(f"{path} has no chunk {chunk}")
-    return fit_chunk(chunk_store, recipe, chunk, _source(recipe.images, recipe.labels))
+    store = Store(path)
+    if chunk not in store.missing():
+        # Dask asks again for what a dead worker had done: the store has it.
+        return 0
+    return fit_chunk(store, recipe, chunk, _source(recipe.images, recipe.labels))
 
 
 @functools.lru_cache(maxsize=2)
@@ -184,6 +186,7 @@ def run(
         for future in [future for future in pending if future.done()]:
             pending.discard(future)
             _raise_for(future, futures[future], library)
+            future.release()
             done += sizes[futures[future]]
             on_progress(done, store.count)
     store.finish()

@@ -181,9 +181,13 @@ class Pool:
                 values = values[np.flatnonzero(task.pixels)]
         if self._plan.takes_columns:
             values = values.T
+        params = self._start
         with float32():
-            variables, key = draw_variables(self.model, np.uint32(seed))
-        params = variables["params"] if self._start is None else self._start
+            if params is None:
+                variables, key = draw_variables(self.model, np.uint32(seed))
+                params = variables["params"]
+            else:
+                key = _batch_key(np.uint32(seed))
 
         def put(there: np.ndarray, leaf: Any) -> None:
             there[lane] = np.asarray(leaf)
@@ -228,6 +232,12 @@ class Pool:
 
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, sharding_of(self._devices, LANES))
+
+
+@jax.jit
+def _batch_key(seed: Any) -> Any:
+    """The key of the batches, as `draw_variables` gives it."""
+    return jax.random.split(jax.random.key(seed))[1]
 
 
 def pool_devices(device: str = "auto", **_: Any) -> tuple[Any, ...]:

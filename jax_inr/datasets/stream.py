@@ -105,6 +105,22 @@ def fit_stream(
         ImageError: an image is none; its index is named, those before it were fitted.
     """
     config = as_config(config)
+    check(config, lanes, init)
+    machine.select(device)
+    given = {"encoding": encoding, "network": network, "optimizer": optimizer}
+    parts = {name: part for name, part in given.items() if part is not None}
+    params = None if start is None else start_of(start)
+    source = sourced(images, labels)
+    options = {"device": device, "start": params, **parts}
+    return Stream(config, lanes, init, options).run(source, first_index)
+
+
+def check(config: Config, lanes: int | None, init: str) -> None:
+    """Refuse what no stream can do.
+
+    Raises:
+        ConfigError: names it.
+    """
     if init not in ("shared", "random"):
         raise ConfigError(f"init is {init!r}", "use shared or random")
     if config.max_seconds is not None:
@@ -116,13 +132,6 @@ def fit_stream(
         raise ConfigError("steps is 0; a stream takes at least one step")
     if lanes is not None and lanes < 1:
         raise ConfigError(f"lanes is {lanes}; it must be at least 1")
-    machine.select(device)
-    given = {"encoding": encoding, "network": network, "optimizer": optimizer}
-    parts = {name: part for name, part in given.items() if part is not None}
-    params = None if start is None else start_of(start)
-    source = sourced(images, labels)
-    options = {"device": device, "start": params, **parts}
-    return _Stream(source, config, lanes, init, first_index, options).run()
 
 
 def start_of(start: Any) -> Any:
@@ -138,28 +147,34 @@ def start_of(start: Any) -> Any:
     return start.params
 
 
-class _Stream:
-    """A stream in progress: its pools, and what waits for its turn."""
+class Stream:
+    """Pools of lanes for a config, for one source after another.
+
+    Args:
+        keep: pools of shapes that are over, kept for the next source.
+    """
 
     def __init__(
         self,
-        source: Source,
         config: Config,
         lanes: int | None,
         init: str,
-        first_index: int,
         options: dict[str, Any],
+        keep: int = 0,
     ) -> None:
-        self._source, self._config, self._lanes = source, config, lanes
-        self._init, self._first, self._options = init, first_index, options
+        self._config, self._lanes, self._init = config, lanes, init
+        self._options, self._keep = options, keep
         self._pools: dict[tuple[int, ...], Any] = {}
         self._waiting: dict[tuple[int, ...], list[Any]] = {}
         self._done: dict[int, StreamFit] = {}
         self._channels: int | None = None
+        self._count: int | None = None
 
-    def run(self) -> Iterator[StreamFit]:
-        entries = enumerate(iter(self._source), self._first)
-        oldest, pulled, is_open = self._first, self._first, True
+    def run(self, source: Source, first_index: int = 0) -> Iterator[StreamFit]:
+        """The fields of a source; see `fit_stream`."""
+        entries = enumerate(iter(source), first_index)
+        oldest, pulled, is_open = first_index, first_index, True
+        self._count = source.count
         while is_open or oldest < pulled:
             window = WINDOW * max(sum(p.count for p in self._pools.values()), 1)
             ahead = itertools.islice(entries, max(oldest + window - pulled, 0))
@@ -204,8 +219,8 @@ class _Stream:
         lanes = self._lanes
         if lanes is None:
             lanes = measured_lanes(shape, config, **self._options)
-            if self._source.count is not None:
-                lanes = max(min(lanes, self._source.count), 1)
+            if self._count is not None:
+                lanes = max(min(lanes, self._count), 1)
         check_memory(shape, config, lanes, self._options)
         return Pool(shape, config, lanes, **self._options)
 
@@ -237,7 +252,9 @@ class _Stream:
             )
         if not waiting and len(pool.free) == pool.count:
             # A shape that is over gives its memory back; its program is kept.
-            del self._waiting[shape], self._pools[shape]
+            del self._waiting[shape]
+            if len(self._pools) > self._keep:
+                del self._pools[shape]
 
 
 def check_memory(

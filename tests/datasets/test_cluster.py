@@ -16,7 +16,10 @@ SHORT = TINY.replace(steps=6)
 def client():
     """Two workers that are threads of this process: quick to begin."""
     local = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,  # pyright: ignore[reportArgumentType]
     )
     with local, distributed.Client(local) as client:
         yield client
@@ -67,6 +70,14 @@ def test_a_worker_of_other_versions_is_named(recipe, tmp_path):
     with pytest.raises(DeviceError, match=r"worker here has optax .*0\.0\.1") as caught:
         cluster.work(str(store.path), recipe, 0, versions)
     assert caught.value.hint and store.missing() == [0, 1, 2, 3]
+
+
+def test_a_chunk_that_is_there_is_not_fitted_again(recipe, tmp_path, monkeypatch):
+    store = create(tmp_path / "a.zarr", recipe, chunk=4)
+    versions = package_versions()
+    assert cluster.work(str(store.path), recipe, 0, versions) == 4
+    monkeypatch.setattr(cluster, "fit_chunk", lambda *_: pytest.fail("fitted again"))
+    assert cluster.work(str(store.path), recipe, 0, versions) == 0
 
 
 def test_a_scheduler_that_does_not_answer_is_a_line(monkeypatch):
