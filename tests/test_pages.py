@@ -43,7 +43,7 @@ def smaller(words: list[str]) -> list[str]:
     for option, value in limits.items():
         if option in words:
             words[words.index(option) + 1] = value
-        elif words[0] == "fit":
+        elif words[0] != "render":
             words += [option, value]
     return words
 
@@ -74,7 +74,13 @@ def run_python(source: str, names: dict) -> None:
         assert re.search(pattern, out.getvalue()), (promised, out.getvalue())
 
 
-@pytest.mark.parametrize("page", PAGES)
+QUICK = ("README.md", "docs/index.md")  # the others take minutes together
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[] if p in QUICK else pytest.mark.slow) for p in PAGES],
+)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs" / "images").mkdir(parents=True)
