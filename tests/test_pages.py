@@ -39,6 +39,7 @@ def smaller(words: list[str]) -> list[str]:
         "fit": {"--size": "16", "--steps": "4"},
         "render": {"--scale": "2"},
         "compare": {"--crop": "16", "--steps": "2"},
+        "restore": {"--steps": "4", "--fields": "2"},
     }.get(words[0], {})
     for option, value in limits.items():
         if option in words:
