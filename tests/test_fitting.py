@@ -3,6 +3,7 @@
 JAX fits where numbers matter; elsewhere a trainer in numpy, which compiles nothing.
 """
 
+import copy
 import dataclasses
 import inspect
 import json
@@ -335,11 +336,20 @@ def test_a_run_with_a_schedule_ends_where_it_was_to(tmp_path, finished):
     assert written(run) == before
 
 
-def test_every_field_is_either_identity_or_resumable():
-    names = {field.name for field in dataclasses.fields(Config)}
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
+def test_every_field_is_either_identity_or_resumable(name):
+    """Another value of a field is another fit, or one that the run goes on with."""
+    config, other = Config(), copy.copy(Config())
+    value = getattr(config, name)
+    changed = f"{value}x" if isinstance(value, str) else (value or 1) * 2
+    object.__setattr__(other, name, changed)  # whatever else it may conflict with
+    there, here = (recording.Identity("0", c) for c in (config, other))
     resumable = {"steps", "eval_every", "target_psnr", "max_seconds"}
-    assert set(recording.RESUMABLE_FIELDS) == resumable < names
-    assert resumable < set(inspect.signature(resume).parameters)
+    if name in resumable:
+        assert there.difference(here) == ""
+        assert name in inspect.signature(resume).parameters
+    elif name != "preset":  # a name alone
+        assert there.difference(here) == f"{name} is {value} there, and {changed} here"
 
 
 # Interrupts

@@ -1,6 +1,7 @@
 """machine: memory left under cgroups of every kind, cores that are allowed."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,15 @@ def root(tmp_path):
 
 def test_without_a_cgroup_it_is_what_the_machine_has_left(root):
     assert machine.available_bytes(root) == 1024 * MIB
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [(300 * MIB, 300), (2048 * MIB, 1024), (resource.RLIM_INFINITY, 1024)],
+)
+def test_a_limit_on_the_address_space_counts(root, monkeypatch, limit, left):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    assert machine.available_bytes(root) == left * MIB
 
 
 def test_pages_of_files_that_the_kernel_would_give_up_count_as_free(root):

@@ -39,11 +39,12 @@ def smaller(words: list[str]) -> list[str]:
         "fit": {"--size": "16", "--steps": "4"},
         "render": {"--scale": "2"},
         "compare": {"--crop": "16", "--steps": "2"},
+        "restore": {"--steps": "4", "--fields": "2"},
     }.get(words[0], {})
     for option, value in limits.items():
         if option in words:
             words[words.index(option) + 1] = value
-        elif words[0] == "fit":
+        elif words[0] != "render":
             words += [option, value]
     return words
 
@@ -74,7 +75,13 @@ def run_python(source: str, names: dict) -> None:
         assert re.search(pattern, out.getvalue()), (promised, out.getvalue())
 
 
-@pytest.mark.parametrize("page", PAGES)
+QUICK = ("README.md", "docs/index.md")  # the others take minutes together
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[] if p in QUICK else pytest.mark.slow) for p in PAGES],
+)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs" / "images").mkdir(parents=True)

@@ -72,6 +72,9 @@ def test_log_is_cut_to_a_step_byte_for_byte(log):
     assert log.path.read_bytes() == data
     log.append({"step": 30})
     assert log.path.read_bytes() == data + b'{"step": 30}\n'
+    # A row of the very step stays.
+    log.truncate(20)
+    assert log.path.read_bytes() == data
     log.truncate(9)
     assert log.path.read_bytes() == b""
 

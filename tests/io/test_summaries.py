@@ -1,5 +1,8 @@
 """The numbers of a summary."""
 
+import importlib.metadata
+import platform
+
 import numpy as np
 import pytest
 
@@ -42,7 +45,13 @@ def test_sizes_count_what_is_trained():
     assert sizes == {"num_params": 25, "bits_per_pixel": 25 * 32 / 20}
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_versions_name_what_the_numbers_depend_on(backend):
-    versions = summaries.versions(backend)
-    assert {"python", "jax-inr", backend, "numpy", "pillow"} <= set(versions)
+@pytest.mark.parametrize(
+    ("backend", "packages"),
+    [("jax", "jax jaxlib flax optax"), ("torch", "torch torchmetrics")],
+)
+def test_versions_name_what_the_numbers_depend_on(backend, packages):
+    names = ["jax-inr", *packages.split(), "numpy", "pillow"]
+    assert summaries.versions(backend) == {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }
