@@ -36,8 +36,9 @@ def level_features(
         resolution: cells of all axes, or an array of those of each.
         x: a position, the image in [0, 1); beyond it the nearest cell's plane goes on.
     """
-    scaled = x * resolution
-    cell = jnp.clip(jnp.floor(scaled), 0, resolution - 1)
+    cells = jnp.asarray(resolution, x.dtype)
+    scaled = x * cells
+    cell = jnp.clip(jnp.floor(scaled), 0, cells - 1)
     inside = scaled - cell
     features = jnp.zeros(table.shape[-1], table.dtype)
     for corner in itertools.product((0, 1), repeat=len(x)):

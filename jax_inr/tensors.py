@@ -41,7 +41,7 @@ def structure(tree: Any) -> Any:
 
 def stacked(*leaves: Any) -> Any:
     """Leaves with an axis of lanes; by numpy, for which nothing is compiled."""
-    if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(stacked(*map(jax.random.key_data, leaves)))
     return np.stack([np.asarray(leaf) for leaf in leaves])
 

@@ -36,7 +36,8 @@ def test_the_error_is_that_of_what_is_left_out():
     # By scipy, in the axes that the encoding found.
     turned = (image - encoding.mean) @ encoding.axes.T
     blocks = turned.reshape(2, 8, 3, 8, 3)
-    found = np.sort(dctn(blocks, axes=(1, 3), norm="ortho").ravel() ** 2)
+    levels = np.asarray(dctn(blocks, axes=(1, 3), norm="ortho"))
+    found = np.sort(levels.ravel() ** 2)
     error = ((drawn(encoding, 16, 24) - image) ** 2).sum()
     np.testing.assert_allclose(error, found[:-200].sum(), rtol=1e-4)
 

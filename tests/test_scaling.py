@@ -88,7 +88,7 @@ def test_the_sample_gets_the_presets_as_they_are(name):
 def test_fast_keeps_its_cells_and_samples_a_pixel():
     fast = for_image(PRESETS["fast"], 448, 896)
     assert fast.finest == 4 * PRESETS["fast"].finest
-    assert fast.batch_size == 8 * PRESETS["fast"].batch_size
+    assert fast.batch_size == 8 * (PRESETS["fast"].batch_size or 0)
     assert fast.num_levels == PRESETS["fast"].num_levels + 2
     per_pixel = num_params(PRESETS["fast"]) / 224**2
     assert num_params(fast, 448, 896) / (448 * 896) == pytest.approx(per_pixel, rel=0.1)

@@ -5,7 +5,6 @@ import itertools
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import tyro
 
 from jax_inr.cli import process
@@ -125,26 +124,3 @@ def points_of(options: Options) -> dict[str, dict[str, float | None]]:
         name = ",".join(f"{key}={value:g}" for key, value in point.items())
         points[name] = given | point
     return points
-
-
-def noise_sigma(options: Options, image: np.ndarray) -> float:
-    """The deviation of the noise that --denoise tells, of colours in [0, 1].
-
-    Raises:
-        ConfigError: it is no number of 8-bit levels.
-    """
-    if options.denoise is None:
-        return 0.0
-    if options.denoise == "auto":
-        from jax_inr.tasks.measure import estimated_sigma
-
-        return estimated_sigma(image)
-    try:
-        levels = float(options.denoise)
-    except ValueError:
-        raise ConfigError(
-            f"denoise is {options.denoise!r}; it must be a number of 8-bit levels",
-            "as 25, or auto",
-        ) from None
-    check_numbers(("denoise", levels, 1e-3, 255))
-    return levels / 255

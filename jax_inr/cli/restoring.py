@@ -7,7 +7,7 @@ import numpy as np
 
 from jax_inr import metrics, tasks
 from jax_inr.cli import process
-from jax_inr.cli.restore import Options, noise_sigma
+from jax_inr.cli.parsing import check_numbers
 from jax_inr.draw import plots
 from jax_inr.draw.settings import Figure, default_settings
 from jax_inr.errors import ConfigError
@@ -17,12 +17,12 @@ from jax_inr.io.text import to_json
 from jax_inr.priors import prior
 from jax_inr.restoring import Settings, calibration
 from jax_inr.restoring import restore as restore_task
-from jax_inr.tasks.measure import gaussian_kernel
+from jax_inr.tasks.measure import estimated_sigma, gaussian_kernel
 
 
 def restore(
     way: str,
-    options: Options,
+    options: Any,
     weights: dict[str, float | None],
     image: np.ndarray,
     truth: np.ndarray | None,
@@ -65,7 +65,7 @@ def restore(
     return told(summary)
 
 
-def task_of(way: str, options: Options, image: np.ndarray) -> tasks.Task:
+def task_of(way: str, options: Any, image: np.ndarray) -> tasks.Task:
     """What was measured, from the command's options."""
     match way:
         case "inpaint":
@@ -109,3 +109,24 @@ def told(summary: dict[str, Any]) -> str:
             f"{within['within_2']:.0%} within 2"
         )
     return text
+
+
+def noise_sigma(options: Any, image: np.ndarray) -> float:
+    """The deviation of the noise that --denoise tells, of colours in [0, 1].
+
+    Raises:
+        ConfigError: it is no number of 8-bit levels.
+    """
+    if options.denoise is None:
+        return 0.0
+    if options.denoise == "auto":
+        return estimated_sigma(image)
+    try:
+        levels = float(options.denoise)
+    except ValueError:
+        raise ConfigError(
+            f"denoise is {options.denoise!r}; it must be a number of 8-bit levels",
+            "as 25, or auto",
+        ) from None
+    check_numbers(("denoise", levels, 1e-3, 255))
+    return levels / 255

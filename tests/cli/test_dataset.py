@@ -30,7 +30,9 @@ def test_a_set_is_made_checked_and_exported(files, capsys):
     assert "5 fields of 27 parameters" in said.out and "field 5/5" in said.out
     path = str(files / "set.zarr")
     fields = FieldSet.open(path)
-    assert fields.labels.tolist() == list(range(5)) and set(fields.steps) == {5}
+    labels = fields.labels
+    assert labels is not None and labels.tolist() == list(range(5))
+    assert set(fields.steps) == {5}
     # Once more, there is nothing to do.
     assert main(words_of(files, "--chunk", "2")) == 0
     capsys.readouterr()

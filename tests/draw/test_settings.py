@@ -136,7 +136,14 @@ def test_every_figure_is_made_under_the_default_settings():
     """By the text: `Figure(...)` stands in decorated functions, or in those of FREE."""
     # Made inside the `with default_settings()` of whoever calls them.
     bias = SOURCES / "experiments/spectral_bias"
-    free = {"_make_figure", "_side_by_side", "draw_sweep", "draw", "gallery"} | {
+    free = {
+        "_make_figure",
+        "_side_by_side",
+        "side_by_side",
+        "draw_sweep",
+        "draw",
+        "gallery",
+    } | {
         function.name
         for name in ("figures.py", "prior_figures.py")
         for function in functions(bias / name)
