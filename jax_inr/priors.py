@@ -112,7 +112,7 @@ PRIORS = {
     "denoise": Prior(
         GRID.replace(batch_size=8192), 0.0, weight_of_noise=0.5, points=4096
     ),
-    "deblur": Prior(GRID.replace(batch_size=16), 3e-3, points=2048, balance=3e-3),
+    "deblur": Prior(GRID.replace(batch_size=16), 4e-3, points=2048, balance=5e-3),
     "gradients": Prior(
         GRID.replace(batch_size=8192), 0.0, weight_of_noise=0.1, points=2048
     ),
