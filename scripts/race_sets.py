@@ -9,5 +9,10 @@ if __name__ == "__main__":
     machine.devices_for_cores()
     from jax_inr.experiments.weights.race import race, table
 
-    path, fields, rounds, start = [*sys.argv[1:], "24", "1", ""][:4]
-    print(table(race(Path(path), int(fields), int(rounds), start or None)))
+    given = sys.argv[1:]
+    path, fields, rounds, start = [*given, *("", "24", "1", "")[len(given) :]]
+    rows = []
+    for row in race(Path(path), int(fields), int(rounds), start or None):
+        rows.append(row)
+        print(row, file=sys.stderr, flush=True)
+    print(table(rows))

@@ -34,7 +34,7 @@ def distributed() -> Any:
     except ImportError as error:
         raise ConfigError(
             "several workers need Dask Distributed, which is not installed",
-            'pip install "jax-inr[cluster]"',
+            'pip install -e ".[cluster]"',
         ) from error
     return distributed
 

@@ -79,7 +79,7 @@ def to_dwsnets(fields: Any, out: StrPath) -> None:
         import torch
     except ImportError as error:
         raise ConfigError(
-            "the .pth files need torch", 'pip install "jax-inr[torch]"'
+            "the .pth files need torch", 'pip install -e ".[torch]"'
         ) from error
     layers = _dense_layers(fields)
     folder = _folder(out)
@@ -130,9 +130,7 @@ def to_fit_a_nef(fields: Any, out: StrPath) -> None:
     try:
         import h5py
     except ImportError as error:
-        raise ConfigError(
-            "HDF5 files need h5py", 'pip install "jax-inr[sets]"'
-        ) from error
+        raise ConfigError("HDF5 files need h5py", 'pip install -e ".[sets]"') from error
     folder = _folder(out)
     # Their names are those of Flax's tree, with dots.
     named = [

@@ -48,7 +48,7 @@ def zarr() -> Any:
     except ImportError as error:
         raise ConfigError(
             "sets of fields are stored by zarr, which is not installed",
-            'pip install "jax-inr[sets]"',
+            'pip install -e ".[sets]"',
         ) from error
     return zarr
 

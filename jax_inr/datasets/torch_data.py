@@ -17,7 +17,7 @@ def dataset(fields: Any, indices: np.ndarray) -> Any:
         import torch
     except ImportError as error:
         raise ConfigError(
-            "torch is not installed", 'pip install "jax-inr[torch]"'
+            "torch is not installed", 'pip install -e ".[torch]"'
         ) from error
     labels = fields.labels
 

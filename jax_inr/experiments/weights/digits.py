@@ -39,7 +39,7 @@ def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise ConfigError(
             "the digits come with scikit-learn, which is not installed",
-            "pip install scikit-learn",
+            'pip install -e ".[digits]"',
         ) from error
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def stream(
     }
 
 
-def race(path: Path, count: int, rounds: int, start: Any = None) -> list[dict]:
+def race(
+    path: Path, count: int, rounds: int, start: Any = None
+) -> Iterator[dict[str, Any]]:
     """Rows of both, to all steps and to the target; the best of some rounds each."""
     whole = USUAL.replace(target_psnr=None)
     entries = [
@@ -80,11 +83,9 @@ def race(path: Path, count: int, rounds: int, start: Any = None) -> list[dict]:
         entries.append(
             ("30 dB", lambda: stream(path, 8 * count, USUAL, what, start=start))
         )
-    rows = []
     for goal, run in entries:
         found = min((run() for _ in range(rounds)), key=lambda row: row["seconds"])
-        rows.append({"goal": goal, **found})
-    return rows
+        yield {"goal": goal, **found}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
