@@ -120,7 +120,7 @@ def of_image(
     blocks = padded.reshape(rows, side, columns, side, channels).transpose(
         0, 2, 4, 1, 3
     )
-    found = dctn(blocks, axes=(3, 4), norm="ortho").astype(np.float32).ravel()
+    found = np.asarray(dctn(blocks, axes=(3, 4), norm="ortho"), np.float32).ravel()
     count = min(num_params - FIXED, found.size)
     places = np.sort(np.argpartition(-np.abs(found), count - 1)[:count])
     return Cosines(
