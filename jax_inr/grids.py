@@ -177,7 +177,7 @@ class Pyramid(DenseGrid):
     def apply(self, variables: Variables, x: Float[Array, " d"]) -> Float[Array, " f"]:
         levels = zip(self.tables(variables), self.resolutions, strict=True)
         return jnp.concatenate(
-            [level_features(table, jnp.array(n), x) for table, n in levels]
+            [level_features(table, jnp.array(n, x.dtype), x) for table, n in levels]
         )
 
     @property

@@ -94,7 +94,14 @@ def with_num_params(
     Raises:
         ConfigError: not even the smallest model of the kind has so few numbers.
     """
-    if config.encoding in ("dense_grid", "pyramid"):
+    if config.encoding == "pyramid":
+        # A cell a pixel is the finest: a few more no longer meet the pixels, and a
+        # fit of as many steps was 2.7 dB worse with 773 cells to 768 pixels.
+        side = max(height, width)
+
+        def made(size: int) -> Config:
+            return config.replace(finest=min(size, side))
+    elif config.encoding == "dense_grid":
 
         def made(size: int) -> Config:
             return config.replace(finest=size, coarsest=min(config.coarsest, size))

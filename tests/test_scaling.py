@@ -116,3 +116,8 @@ def test_quality_of_a_large_image_has_a_cell_a_pixel():
 )
 def test_what_a_user_chose_stays(config):
     assert for_image(config, 512, 768) is config
+
+
+def test_a_pyramid_is_no_finer_than_the_pixels():
+    found = with_num_params(PRESETS["fast"], 10**9, 30, 40)
+    assert pyramid_levels(found, 30, 40)[-1] == ((30, 40), 1)
