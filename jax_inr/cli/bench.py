@@ -18,7 +18,7 @@ class Options:
     peers, other packages for the same seconds; gpu, for a machine with one."""
     turns: int = 9
     """Turns of each contender, where speed is measured."""
-    images: Path = Path("../shared/images/kodak")
+    images: Path = Path("kodak")
     """Folder of the images at full size, PNG."""
     budget_seconds: float = 480.0
     """Seconds that section gpu may take; what was measured by then is kept."""

@@ -21,6 +21,6 @@ class Options(NamedTuple):
 
     turns: int = 7
     quick: bool = False
-    images: Path = Path("../shared/images/kodak")
+    images: Path = Path("kodak")
     budget_seconds: float = 480.0
     save: Callable[[str, dict[str, Any]], None] = _not_kept
