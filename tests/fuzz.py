@@ -72,7 +72,7 @@ class Target:
     as_file: Callable[[bytes], bytes]
     path: Path
     read: Callable[[Path], object]
-    allowed: type[JaxInrError]
+    allowed: tuple[type[JaxInrError], ...]
 
     def test(self, data: bytes) -> bool:
         """Whether the input is accepted; what must not escape escapes."""
@@ -233,23 +233,24 @@ def make_target(name: str, folder: Path) -> Target:
             reopened.truncate_metrics(1)
             reopened.read_metrics()
 
-    def tensors(path: Path, read: Callable[[Path], object]) -> Target:
+    def tensors(path: Path, read: Callable[[Path], object], *more: Any) -> Target:
         good = path.read_bytes()
         seeds = [b"raw\n" + good, unsealed(good)]
-        return Target(seeds, sealed, path, read, CheckpointError)
+        return Target(seeds, sealed, path, read, (CheckpointError, *more))
 
     def plain(path: Path, read: Callable[[Path], object], allowed: Any) -> Target:
-        return Target([path.read_bytes()], bytes, path, read, allowed)
+        return Target([path.read_bytes()], bytes, path, read, (allowed,))
 
     kept, metrics = run / "checkpoints", run / "metrics.jsonl"
     match name:
         case "image":
             path, seeds = folder / "image", image_seeds()
-            return Target(seeds, with_checksums, path, image, ImageError)
+            return Target(seeds, with_checksums, path, image, (ImageError,))
         case "field":
             return tensors(run / "field.safetensors", ImageField.load)
         case "checkpoint":
-            return tensors(next(kept.glob("step_*")), resume)
+            # A checkpoint of another schedule is not that of config.json.
+            return tensors(next(kept.glob("step_*")), resume, ConfigError)
         case "picture":
             return tensors(kept / "picture.safetensors", resume)
         case "log":
