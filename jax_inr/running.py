@@ -178,7 +178,13 @@ def _fit(
 
 def _import_soon(module: str) -> None:
     """Import a module in a thread: matplotlib's half second passes in compiling's."""
-    threading.Thread(target=importlib.import_module, args=(module,)).start()
+
+    def attempt() -> None:
+        # What cannot be imported is told where it is needed.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+    threading.Thread(target=attempt).start()
 
 
 def _make_trainer(runs: Sequence[Run], options: Options) -> Trainer:

@@ -34,7 +34,7 @@ def measure(options: Options, say: Say) -> Json:
             }
             if run := measured_by("fit", "fast", asked, say):
                 runs.append({"image": path.stem, "budget": budget} | run)
-    return {"folder": str(options.images), "runs": runs}
+    return {"folder": str(options.images), "changes": CHANGES, "runs": runs}
 
 
 def write(measured: Json) -> str:
@@ -52,7 +52,7 @@ def write(measured: Json) -> str:
             f"{found[name]['psnr_db']:.2f}" if name in found else "–" for name in names
         )
         rows.append((str(budget), f"{steps:.0f}", f"{mean:.2f}", *cells))
-    changes = ", ".join(f"{key} {value}" for key, value in CHANGES.items())
+    changes = ", ".join(f"{key} {value}" for key, value in measured["changes"].items())
     return (
         table(*rows, numbers=True)
         + f"\n\n`fast` scaled up for 768x512 pixels ({changes}): "
