@@ -191,7 +191,7 @@ def test_kodak_images_have_a_mean_and_their_own_columns():
             ("kodim01", 60, 40.0, 900),
         )
     ]
-    text = kodak.write({"runs": runs})
+    text = kodak.write({"changes": {"grid_features": 4}, "runs": runs})
     # The mean of the images, not their best; the median of the steps.
     assert cells(text, "10")[1:] == ["200", "37.00", "30.00", "36.00", "45.00"]
     assert cells(text, "60")[1:] == ["900", "40.00", "40.00", "–", "–"]
