@@ -253,8 +253,13 @@ class PixelIndices:
 
 def from_config(config: Config, height: int, width: int) -> Encoding:
     """Make the encoding that a config names, for an image of this size."""
-    from jax_inr.grids import DenseGrid, HashGrid, Pyramid
-    from jax_inr.scaling import level_resolutions, pyramid_levels
+    from jax_inr.grids import (
+        DenseGrid,
+        HashGrid,
+        Pyramid,
+        level_resolutions,
+        pyramid_levels,
+    )
 
     match config.encoding:
         case "gaussian" | "trainable":

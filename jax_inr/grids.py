@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax.core.scope import LazyRng
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
-from jax_inr.scaling import level_resolutions as level_resolutions
+from jax_inr.config import Config
 from jax_inr.tensors import pytree_dataclass
 
 Variables = dict[str, Any]
@@ -24,6 +24,31 @@ Variables = dict[str, Any]
 # The factors of the spatial hash, arXiv 2201.05989, equation 4.
 HASH_PRIMES = (1, 2_654_435_761, 805_459_861)
 INITIAL_BOUND = 1e-4  # ibid., section 4
+
+
+def level_resolutions(coarsest: int, finest: int, num_levels: int) -> tuple[int, ...]:
+    """Cells per axis of each level, in geometric progression; arXiv 2201.05989."""
+    growth = (finest / coarsest) ** (1 / max(num_levels - 1, 1))
+    # Rounded rather than floored: the finest is reached in spite of the power.
+    return tuple(round(coarsest * growth**level) for level in range(num_levels))
+
+
+def pyramid_levels(
+    config: Config, height: int, width: int
+) -> list[tuple[tuple[int, int], int]]:
+    """Cells along rows and columns of a pyramid's levels, and features; coarsest first.
+
+    Levels of less than a cell are left out.
+    """
+    levels = []
+    for level in range(config.num_levels):
+        scale = config.finest / (max(height, width) * 2**level)
+        cells = round(height * scale), round(width * scale)
+        if levels and min(cells) < 1:
+            break
+        features = min(level + 1, config.level_features)
+        levels.append(((max(cells[0], 1), max(cells[1], 1)), features))
+    return levels[::-1]
 
 
 def level_features(

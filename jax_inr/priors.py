@@ -1,7 +1,7 @@
 """What holds a field where measurements do not: a prior for each kind of task.
 
-A network and the joint total variation, penalised at random points. docs/tasks.md says
-on which images the numbers were found, and what else was tried.
+A network and the joint total variation, penalised at random points.
+docs/restoring.md says on which images the numbers were found, and what else was tried.
 """
 
 import dataclasses

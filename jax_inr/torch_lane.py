@@ -5,20 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr import extras
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError
 from jax_inr.metrics import clipped_mse
 
 
 def make_trainer(config: Config, target: np.ndarray, device: str) -> "TorchLane":
     """The reference's trainer; ConfigError where torch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "the torch back end needs torch, which is not installed",
-            'pip install -e ".[torch]"',
-        ) from None
+    extras.load("torch", "the torch back end needs torch", "torch")
     from torch_ref.training import make_trainer
 
     return TorchLane(make_trainer(config, target, device=device), target)

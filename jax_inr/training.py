@@ -5,6 +5,7 @@ one compiled program; `train_scan` a fixed number, and can be differentiated thr
 All compose with `vmap` over seeds, images or rates.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -174,10 +175,18 @@ def _over_tiles(
         )
         return jax.tree.map(lambda leaf: leaf * (size / count), parts)
 
+    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+    return sum_over_tiles(share, count, tile, zero)
+
+
+def sum_over_tiles(
+    share: Callable[[Any, int], Any], count: int, tile: int, zero: Any
+) -> Any:
+    """The sum of `share(start, size)`, a pytree, over tiles of `count` things."""
+
     def add_tile(i: Any, total: Any) -> Any:
         return jax.tree.map(jnp.add, total, share(i * tile, tile))
 
-    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
     total = jax.lax.fori_loop(0, count // tile, add_tile, zero)
     if rest := count % tile:
         total = jax.tree.map(jnp.add, total, share(count - rest, rest))

@@ -16,6 +16,7 @@ from jax_inr.datasets.store import STATUS, Meta, Store, splits_of
 from jax_inr.datasets.stream import Stream, check, start_of
 from jax_inr.errors import ConfigError
 from jax_inr.inputs import as_config, as_image
+from jax_inr.io.summaries import versions
 from jax_inr.io.text import StrPath
 
 # What the sets of the literature are: 30 dB, or 500 steps (Implicit-Zoo).
@@ -95,7 +96,12 @@ def _meta(
     assert source.get is not None and source.count is not None
     config, count = recipe.config, source.count
     entries = source.names_and_labels()
-    first, last = (as_image(source.get(i).image) for i in (0, count - 1))
+    first, digests = None, []
+    for index in range(count):
+        image = as_image(source.get(index).image)
+        first = first or image
+        digests.append(image.sha256)
+    assert first is not None
     with float32():
         task = from_config(config, first.image)
         model = make_job(task, config).model
@@ -106,7 +112,7 @@ def _meta(
         start = flatten({"params": start_of(recipe.start)})
         start_sha256 = hashlib.sha256(layout.pack(start).tobytes()).hexdigest()
     names, labels = entries
-    told = "\n".join([first.sha256, last.sha256, *names, str(labels)])
+    told = "\n".join([*digests, *names, str(labels)])
     about = {
         "config": config.to_dict(),
         "init": "shared" if recipe.start is not None else recipe.init,
@@ -120,7 +126,7 @@ def _meta(
         "splits": list(split),
         "classes": list(source.classes),
         "layout": layout.to_json(),
-        "versions": package_versions(),
+        "versions": versions("jax"),
     }
     constants = {
         name.removeprefix("constants/"): value
@@ -249,19 +255,3 @@ def fill(
 def _length(store: Store, chunk: int) -> int:
     rows = store.rows(chunk)
     return rows.stop - rows.start
-
-
-def package_versions() -> dict[str, str]:
-    """The versions that decide the numbers of a fit."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    import jax_inr
-
-    found = {"jax_inr": jax_inr.__version__, "python": platform.python_version()}
-    for name in ("jax", "jaxlib", "flax", "optax", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found

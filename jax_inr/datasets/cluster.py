@@ -11,11 +11,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jax_inr import machine
-from jax_inr.datasets.build import Recipe, fit_chunk, package_versions
+from jax_inr import extras, machine
+from jax_inr.datasets.build import Recipe, fit_chunk
 from jax_inr.datasets.sources import Source, sourced
 from jax_inr.datasets.store import Store
-from jax_inr.errors import ConfigError, DeviceError, JaxInrError
+from jax_inr.errors import DeviceError, JaxInrError
+from jax_inr.io import summaries
 
 # A chunk whose workers have died so often is at fault itself.
 ALLOWED_DEATHS = 10
@@ -24,19 +25,10 @@ POLL_SECONDS = 0.5
 
 
 def distributed() -> Any:
-    """The distributed module.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import distributed
-    except ImportError as error:
-        raise ConfigError(
-            "several workers need Dask Distributed, which is not installed",
-            'pip install -e ".[cluster]"',
-        ) from error
-    return distributed
+    """The distributed module; ConfigError where it is not installed."""
+    return extras.load(
+        "distributed", "several workers need Dask Distributed", "cluster"
+    )
 
 
 class Share:
@@ -68,10 +60,10 @@ class Share:
 @contextlib.contextmanager
 def local_client(workers: int, device: str = "auto") -> Iterator[Any]:
     """A client of worker processes on this machine, which end with it."""
-    dask, library = __import__("dask"), distributed()
-    with dask.config.set(  # pyright: ignore[reportAttributeAccessIssue]
-        {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}
-    ):
+    library = distributed()
+    import dask.config
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}):
         cluster = library.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -116,7 +108,7 @@ def work(path: str, recipe: Recipe, chunk: int, versions: dict[str, str]) -> int
     Raises:
         DeviceError: the worker has other packages than the command; both are named.
     """
-    own = package_versions()
+    own = summaries.versions("jax")
     for name, wanted in versions.items():
         if own[name] != wanted:
             raise DeviceError(
@@ -160,7 +152,7 @@ def run(
     sizes = {c: store.rows(c).stop - store.rows(c).start for c in missing}
     done = store.count - sum(sizes.values())
     on_progress(done, store.count)
-    versions = package_versions()
+    versions = summaries.versions("jax")
     # Under a name of its own: a run before this one may have been cancelled.
     name = f"{path}-{uuid.uuid4().hex}"
     futures = {

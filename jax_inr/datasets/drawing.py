@@ -1,6 +1,5 @@
 """Fields of a set evaluated together, in JAX."""
 
-import functools
 from typing import Any
 
 import jax
@@ -52,7 +51,7 @@ def draw(
     return np.concatenate(images)
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _draw(field: ImageField, params: Any, coords: Array) -> Array:
     return jax.vmap(lambda params: field.apply(params, coords))(params)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr import extras
 from jax_inr.datasets.store import SPLITS
 from jax_inr.errors import ConfigError, OutputError
 from jax_inr.io.atomic import write_atomic
@@ -75,12 +76,7 @@ def to_dwsnets(fields: Any, out: StrPath) -> None:
         ConfigError: torch is not installed, or the network has no dense layers alone.
         OutputError: the folder is not empty.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise ConfigError(
-            "the .pth files need torch", 'pip install -e ".[torch]"'
-        ) from error
+    torch = extras.load("torch", "the .pth files need torch", "torch")
     layers = _dense_layers(fields)
     folder = _folder(out)
     labels = fields.labels
@@ -127,10 +123,7 @@ def to_fit_a_nef(fields: Any, out: StrPath) -> None:
         ConfigError: h5py is not installed.
         OutputError: the folder is not empty.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ConfigError("HDF5 files need h5py", 'pip install -e ".[sets]"') from error
+    h5py = extras.load("h5py", "HDF5 files need h5py", "sets")
     folder = _folder(out)
     # Their names are those of Flax's tree, with dots.
     named = [

@@ -16,7 +16,13 @@ from jax_inr.datasets import columns
 from jax_inr.model import Model, Variables
 from jax_inr.plan import TrainData, TrainPlan
 from jax_inr.tasks import squared
-from jax_inr.training import TrainState, init_state, predict_batch, train_step
+from jax_inr.training import (
+    TrainState,
+    init_state,
+    predict_batch,
+    sum_over_tiles,
+    train_step,
+)
 
 # What a lane is about; the last two end it, and so does running out of steps.
 FREE, RUNNING, DONE_STEPS, DONE_TARGET, DIVERGED = range(5)
@@ -207,16 +213,8 @@ def _over_tiles(size: int, function: Any, features: Any, values: Any) -> Any:
         )
         return function(*tile)
 
-    total = share(0, size)
-    total = jax.lax.fori_loop(
-        1,
-        count // size,
-        lambda i, total: jax.tree.map(jnp.add, total, share(i * size, size)),
-        total,
-    )
-    if rest := count % size:
-        total = jax.tree.map(jnp.add, total, share(count - rest, rest))
-    return total
+    zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: share(0, size)))
+    return sum_over_tiles(share, count, size, zero)
 
 
 def evaluate(plan: LanePlan, params: Any, new: New, shared: Shared) -> Float[Array, ""]:

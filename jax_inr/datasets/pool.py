@@ -156,6 +156,7 @@ class Pool:
         )
         keys = jax.vmap(jax.random.key)(np.zeros(count, np.uint32))
         self._lanes = self._put(blank_lanes._replace(key=keys))
+        self._given = self._put(self._new)
         self._status = np.full(count, FREE)
         self.chunk_steps = max(-(-config.steps // CHUNKS_A_FIT), every)
         arguments = self._lanes, self._new, self._shared
@@ -203,10 +204,15 @@ class Pool:
         """Take a chunk of steps of all lanes that have an image."""
         start = time.perf_counter()
         with float32():
-            new = self._put(self._new)
-            self._lanes = self._chunk(self._lanes, new, self._shared)
+            if self._new.is_fresh.any():
+                self._given = self._put(self._new)
+            self._lanes = self._chunk(self._lanes, self._given, self._shared)
             self._status = np.array(self._lanes.status)
-        self._new.is_fresh[:] = False
+            if self._new.is_fresh.any():
+                # Images stay on the device until a lane is given another.
+                self._new.is_fresh[:] = False
+                stale = self._put(np.zeros_like(self._new.is_fresh))
+                self._given = self._given._replace(is_fresh=stale)
         self.seconds += time.perf_counter() - start
 
     def collect(self) -> list[tuple[Any, int, int, float, Any]]:

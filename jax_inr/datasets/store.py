@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr import extras
 from jax_inr.datasets.layout import Layout
 from jax_inr.errors import CheckpointError, ConfigError, OutputError
 from jax_inr.io.text import StrPath, shown
@@ -38,19 +39,8 @@ IDENTITY += ("chunk", "splits", "layout")
 
 
 def zarr() -> Any:
-    """The zarr module.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import zarr
-    except ImportError as error:
-        raise ConfigError(
-            "sets of fields are stored by zarr, which is not installed",
-            'pip install -e ".[sets]"',
-        ) from error
-    return zarr
+    """The zarr module; ConfigError where it is not installed."""
+    return extras.load("zarr", "sets of fields are stored by zarr", "sets")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr.errors import ConfigError
+from jax_inr import extras
 
 
 def dataset(fields: Any, indices: np.ndarray) -> Any:
@@ -13,12 +13,7 @@ def dataset(fields: Any, indices: np.ndarray) -> Any:
     Raises:
         ConfigError: torch is not installed.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise ConfigError(
-            "torch is not installed", 'pip install -e ".[torch]"'
-        ) from error
+    torch = extras.load("torch", "a torch Dataset needs torch", "torch")
     labels = fields.labels
 
     class Fields(torch.utils.data.Dataset):

@@ -7,7 +7,8 @@ from sets import IMAGES, TINY
 
 from jax_inr import DeviceError, ImageError
 from jax_inr.datasets import cluster
-from jax_inr.datasets.build import Recipe, build, create, package_versions
+from jax_inr.datasets.build import Recipe, build, create
+from jax_inr.io.summaries import versions
 
 SHORT = TINY.replace(steps=6)
 
@@ -66,18 +67,18 @@ def test_an_error_of_a_worker_is_the_commands(client, recipe, tmp_path):
 
 def test_a_worker_of_other_versions_is_named(recipe, tmp_path):
     store = create(tmp_path / "a.zarr", recipe, chunk=2)
-    versions = package_versions() | {"optax": "0.0.1"}
+    other = versions("jax") | {"optax": "0.0.1"}
     with pytest.raises(DeviceError, match=r"worker here has optax .*0\.0\.1") as caught:
-        cluster.work(str(store.path), recipe, 0, versions)
+        cluster.work(str(store.path), recipe, 0, other)
     assert caught.value.hint and store.missing() == [0, 1, 2, 3]
 
 
 def test_a_chunk_that_is_there_is_not_fitted_again(recipe, tmp_path, monkeypatch):
     store = create(tmp_path / "a.zarr", recipe, chunk=4)
-    versions = package_versions()
-    assert cluster.work(str(store.path), recipe, 0, versions) == 4
+    own = versions("jax")
+    assert cluster.work(str(store.path), recipe, 0, own) == 4
     monkeypatch.setattr(cluster, "fit_chunk", lambda *_: pytest.fail("fitted again"))
-    assert cluster.work(str(store.path), recipe, 0, versions) == 0
+    assert cluster.work(str(store.path), recipe, 0, own) == 0
 
 
 def test_a_scheduler_that_does_not_answer_is_a_line(monkeypatch):

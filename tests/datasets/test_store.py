@@ -80,6 +80,11 @@ def test_a_chunk_without_its_last_array_is_not_there(whole, tmp_path):
         ({"init": "shared"}, "init is random, not shared"),
         ({"labels": None}, "source_sha256"),
         ({"images": IMAGES[::-1]}, "source_sha256"),
+        # One in the middle, which neither names nor ends tell.
+        (
+            {"images": np.where(np.arange(7)[:, None, None, None] == 3, 0.5, IMAGES)},
+            "source_sha256",
+        ),
         ({"images": IMAGES[:6], "labels": None}, "source_sha256"),
         ({"dtype": "float16"}, "dtype is float32, not float16"),
         ({"chunk": 4}, "chunk is 3, not 4"),

@@ -247,11 +247,10 @@ def many(options: Json) -> Iterator[Json]:
         steps=length,
         eval_every=10**6,
     )
-    rows = 256 // side
     crops = [
         np.ascontiguousarray(whole[i : i + side, j : j + side])
         for i, j in itertools.product(range(0, 256, side), repeat=2)
-    ][: rows * rows]
+    ]
     for count in counts:
         images = [crops[i % len(crops)] for i in range(count)]
         start = time.perf_counter()

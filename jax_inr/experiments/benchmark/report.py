@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jax_inr.experiments import report
 from jax_inr.experiments.benchmark import (
@@ -17,30 +18,21 @@ from jax_inr.experiments.benchmark import (
     steps,
 )
 from jax_inr.experiments.benchmark.options import Options
-from jax_inr.experiments.report import Json, Say, silent
+from jax_inr.experiments.report import Json, Say, Section, silent
 
-MEASURES = {
-    "steps": steps.measure,
-    "race": race.measure,
-    "parameters": parameters.measure,
-    "kodak": kodak.measure,
-    "many": many.measure,
-    "choosing": choosing.measure,
-    "frontier": frontier.measure,
-    "peers": like.measure,
-    "gpu": gpu.measure,
+MODULES: dict[str, Any] = {
+    "steps": steps,
+    "race": race,
+    "parameters": parameters,
+    "kodak": kodak,
+    "many": many,
+    "choosing": choosing,
+    "frontier": frontier,
+    "peers": like,
+    "gpu": gpu,
 }
-SECTIONS = {
-    "steps": steps.SECTION,
-    "race": race.SECTION,
-    "parameters": parameters.SECTION,
-    "kodak": kodak.SECTION,
-    "many": many.SECTION,
-    "choosing": choosing.SECTION,
-    "frontier": frontier.SECTION,
-    "peers": like.SECTION,
-    "gpu": gpu.SECTION,
-}
+MEASURES = {name: module.measure for name, module in MODULES.items()}
+SECTIONS: dict[str, Section] = {name: m.SECTION for name, m in MODULES.items()}
 # What is measured where no section is named; the others have reports of their own.
 SPEED = ("steps", "race", "parameters", "kodak", "many")
 MADE = "Made by `scripts/bench.py`; every number is measured."

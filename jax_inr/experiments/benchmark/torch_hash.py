@@ -6,8 +6,7 @@ Levels in geometric progression, a spatial hash, bilinear interpolation (arXiv
 
 import torch
 
-from jax_inr.grids import HASH_PRIMES
-from jax_inr.scaling import level_resolutions
+from jax_inr.grids import HASH_PRIMES, level_resolutions
 
 
 class HashGrid(torch.nn.Module):

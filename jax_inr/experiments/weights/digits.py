@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from jax_inr import extras
 from jax_inr.config import Config
 from jax_inr.datasets.build import build
 from jax_inr.datasets.fieldset import FieldSet
-from jax_inr.errors import ConfigError
 from jax_inr.experiments.weights.classifier import accuracy
 
 # 337 parameters for 64 pixels.
@@ -34,14 +34,10 @@ def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ConfigError(
-            "the digits come with scikit-learn, which is not installed",
-            'pip install -e ".[digits]"',
-        ) from error
-    images, labels = load_digits(return_X_y=True)
+    sets = extras.load(
+        "sklearn.datasets", "the digits come with scikit-learn", "digits"
+    )
+    images, labels = sets.load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
     return images[:count], labels[:count]
 
