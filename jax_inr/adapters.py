@@ -14,10 +14,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jax_inr.encodings import Encoding
 from jax_inr.errors import ConfigError
+from jax_inr.fingerprint import fingerprint
 from jax_inr.networks import FlaxNetwork, Network
 from jax_inr.tensors import pytree_dataclass
 
@@ -32,16 +34,30 @@ def describe(thing: Any, most: int = MAX_DESCRIPTION) -> str:
 
     most: of its characters.
     """
-    if isinstance(thing, Foreign):
-        return describe(thing.thing, most)
+    thing = _own(thing)
     if isinstance(thing, tuple) and len(thing) == 2 and all(map(callable, thing)):
         return f"({describe(thing[0], most)}, {describe(thing[1], most)})"
     if inspect.isfunction(thing) or inspect.isbuiltin(thing) or inspect.isclass(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
-    text = " ".join(repr(thing).split())
+    text = " ".join(repr(thing).replace("# attributes", "").split())  # Flax's words
     # The address of an object differs in every process.
     text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def identify(thing: Any, *, is_exact: bool = True) -> str:
+    """An object's description and fingerprint; see `fingerprint`."""
+    thing = _own(thing)
+    if isinstance(thing, _Name):
+        return f"{thing.text} [{thing.structure}]"
+    return f"{describe(thing)} [{fingerprint(thing, is_exact=is_exact)}]"
+
+
+def _own(thing: Any) -> Any:
+    """The caller's object of an adapter."""
+    if isinstance(thing, Foreign):
+        thing = thing.thing
+    return thing.thing if isinstance(thing, _ByValue) else thing
 
 
 class Foreign:
@@ -70,7 +86,7 @@ class Foreign:
 class ForeignFlax(Foreign):
     """A Linen module; collections other than `params` are kept as constants."""
 
-    thing: nn.Module
+    thing: Any  # a Linen module
     num_inputs: int
     part: str = "network"
 
@@ -133,12 +149,14 @@ class _Static:
     def __init__(self, module: Any) -> None:
         leaves, self.treedef = jax.tree.flatten(module)
         self.leaves = tuple(None if _is_trained(leaf) else leaf for leaf in leaves)
+        # Arrays among them, as integer buffers, have no hash of their own.
+        self.key = self.treedef, fingerprint(self.leaves)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and vars(self) == vars(other)
+        return isinstance(other, _Static) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash((self.treedef, self.leaves))
+        return hash(self.key)
 
     def join(self, arrays: list[Array]) -> Any:
         given = iter(arrays)
@@ -178,9 +196,12 @@ def _foreign_callable(module: Any) -> ForeignCallable:
         for path, leaf in leaves
         if _is_trained(leaf)
     }
-    return ForeignCallable(
-        _Name(describe(module)), tuple(arrays), tuple(arrays.values()), _Static(module)
-    )
+    static = _Static(module)
+    # What is not trained is not in a field's file: its numbers count as structure.
+    fixed = [np.asarray(leaf) for leaf in static.leaves if hasattr(leaf, "dtype")]
+    structure = fingerprint(module, is_exact=False) + fingerprint(fixed)[:4]
+    name = _Name(describe(module), structure)
+    return ForeignCallable(name, tuple(arrays), tuple(arrays.values()), static)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,20 +209,34 @@ class _Name:
     """Stands for an object that cannot be hashed."""
 
     text: str
+    structure: str  # its fingerprint but for the numbers of arrays
 
     def __repr__(self) -> str:
         return self.text
 
 
-def _hashable(part: str, thing: Any) -> Any:
+class _ByValue:
+    """Holds an object that cannot be hashed; equal where the fingerprints are."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing, self.digits = thing, fingerprint(thing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByValue) and self.digits == other.digits
+
+    def __hash__(self) -> int:
+        return hash(self.digits)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["thing"], name)
+
+
+def _hashable(thing: Any) -> Any:
+    """The object, or what stands for it as a static argument of a program."""
     try:
         hash(thing)
-    except TypeError as error:
-        raise ConfigError(
-            f"{part} {describe(thing)} cannot be hashed, so nothing can be compiled "
-            "for it",
-            "make it a frozen dataclass, with arrays drawn by its init",
-        ) from error
+    except TypeError:
+        return _ByValue(thing)
     return thing
 
 
@@ -220,11 +255,11 @@ def as_network(thing: Any, num_features: int) -> Any:
     if isinstance(thing, FlaxNetwork | Foreign):
         return thing
     if isinstance(thing, nn.Module):
-        return ForeignFlax(thing, num_features)
+        return ForeignFlax(_hashable(thing), num_features)
     if isinstance(thing, tuple) and len(thing) == 2 and all(map(callable, thing)):
         return ForeignPair(thing)
     if isinstance(thing, Network) and not inspect.isclass(thing):
-        return ForeignProtocol(_hashable("network", thing))
+        return ForeignProtocol(_hashable(thing))
     is_tree = any(map(_is_trained, jax.tree.leaves(thing)))
     if callable(thing) and is_tree:
         return _foreign_callable(thing)
@@ -242,9 +277,9 @@ def as_encoding(thing: Any, num_axes: int = 2) -> Any:
     if isinstance(thing, Foreign):
         return thing
     if isinstance(thing, nn.Module) and hasattr(thing, "num_features"):
-        return ForeignFlax(thing, num_axes, "encoding")
+        return ForeignFlax(_hashable(thing), num_axes, "encoding")
     if isinstance(thing, Encoding) and not inspect.isclass(thing):
-        return ForeignProtocol(_hashable("encoding", thing), "encoding")
+        return ForeignProtocol(_hashable(thing), "encoding")
     raise ConfigError(
         f"encoding {describe(thing)} is no encoding",
         "give an object with num_features, init(key) and apply(variables, x)",
@@ -259,4 +294,4 @@ def is_foreign(part: Any) -> bool:
 def foreign_parts(**parts: Any) -> dict[str, str]:
     """The descriptions of those parts that are a caller's own."""
     own = {name: part for name, part in parts.items() if isinstance(part, Foreign)}
-    return {name: describe(part) for name, part in own.items()}
+    return {name: identify(part, is_exact=False) for name, part in own.items()}

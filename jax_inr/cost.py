@@ -31,13 +31,7 @@ def count_params(model: Any) -> int:
     import jax
 
     # optax.tree.size takes arrays alone, no shapes.
-    return sum(leaf.size for leaf in jax.tree.leaves(_variables(model)["params"]))
-
-
-def _variables(model: Any) -> Any:
-    import jax
-
-    return jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(model.shapes()["params"]))
 
 
 def position_cost(model: Any) -> tuple[int, int]:
@@ -54,7 +48,7 @@ def _traced(model: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     import jax.numpy as jnp
 
     coords = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return _count(jax.make_jaxpr(model.predict)(_variables(model), coords).jaxpr)
+    return _count(jax.make_jaxpr(model.predict)(model.shapes(), coords).jaxpr)
 
 
 def _count(jaxpr: Any) -> tuple[int, int]:
@@ -101,7 +95,7 @@ def job_bytes(job: Any) -> int:
     from jax_inr.training import init_state
 
     plan, task = job.plan(), job.task
-    variables = _variables(job.model)
+    variables = job.model.shapes()
     state = jax.eval_shape(functools.partial(init_state, plan), variables)
     inputs = jax.eval_shape(lambda v: make_inputs(plan, task, v), variables)
     states = sum(leaf.size for leaf in jax.tree.leaves(state))

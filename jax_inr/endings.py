@@ -15,12 +15,15 @@ def diverged(lane: Lane) -> DivergedError:
     assert lane.diverged is not None
     step, rate = lane.diverged
     driven = "" if math.isnan(rate) else f", learning rate {rate:g}"
+    hint = f"try learning_rate={rate / 10:g}, or more warmup_steps"
+    if math.isnan(rate):
+        hint = "try a smaller learning rate"
+    elif not rate:  # nothing has moved
+        hint = "the loss or its gradient is not finite where the fit starts"
     return DivergedError(
         f"the fit diverged: not finite at step {step}{driven}; "
         f"the state after step {lane.position.step} is kept",
-        "try a smaller learning rate"
-        if math.isnan(rate)
-        else f"try learning_rate={rate / 10:g}, or more warmup_steps",
+        hint,
     )
 
 

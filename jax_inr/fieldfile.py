@@ -3,10 +3,9 @@
 import os
 from typing import Any
 
-import jax
 import numpy as np
 
-from jax_inr.adapters import foreign_parts
+from jax_inr.adapters import as_encoding, as_network, foreign_parts
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import tensorfile, text
@@ -81,11 +80,22 @@ def parse(
                 "one of ours",
                 f"give that object, as {part}=…",
             )
+    own = foreign_parts(
+        encoding=None if encoding is None else as_encoding(encoding),
+        network=None if network is None else as_network(network, 0),
+    )
+    for part, name in own.items():
+        there = str(header.get(part, "the config's own"))[:300]
+        if there != name[:300]:
+            raise CheckpointError(
+                f"the field has {part} {there}, and {name} was given",
+                "give the object that the field was fitted with",
+            )
     shape = (height, width, channels)
     with float32():
         model = make_model(config, *shape, encoding=encoding, network=network)
         # Shapes alone: nothing is drawn or allocated for a file that may be foreign.
-        like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+        like = model.shapes()
         variables = unflatten_like(like, tensors)
     return {
         "model": model,

@@ -123,6 +123,11 @@ def check_task(task: Task, model: Model, variables: Any) -> None:
         raise ConfigError(
             f"loss {describe(task.loss)} gives a {type(loss).__name__}, not an array"
         )
+    if not np.issubdtype(loss.dtype, np.floating):
+        raise ConfigError(
+            f"loss {describe(task.loss)} gives {loss.dtype}, which has no gradient",
+            "let it give floats",
+        )
 
 
 def sharing(jobs: list[Job], platform: str) -> tuple[bool, TrainPlan]:

@@ -16,7 +16,7 @@ from jax_inr import encodings, networks
 from jax_inr.adapters import as_encoding, as_network, describe, is_foreign
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
-from jax_inr.tensors import pytree_dataclass
+from jax_inr.tensors import float32, pytree_dataclass
 
 Variables = dict[str, Any]
 
@@ -53,6 +53,12 @@ class Model:
             kind: {**parts[0].get(kind, {}), **parts[1].get(kind, {})}
             for kind in ("constants", "params")
         }
+
+    def shapes(self) -> Variables:
+        """The shapes and types of what `init` draws; nothing is computed."""
+        with float32():
+            key = jax.random.key(0)
+            return jax.eval_shape(lambda model, key: model.init(key), self, key)
 
     def encode(
         self, variables: Variables, coords: Float[Array, "*n d"]
@@ -168,6 +174,22 @@ def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
 
     encoding, network = model.encoding, model.network
     variables = traced("model", network, model.init, jax.random.key(0))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ConfigError(
+                f"parameter {name} is {leaf.dtype}, which has no gradient",
+                "make it float32, or give it as a constant: init returns "
+                '{"params": …, "constants": …}',
+            )
+    again = traced("model", network, model.init, jax.random.key(0))
+    shapes = [[_shape(x) for x in jax.tree.leaves(v)] for v in (variables, again)]
+    if shapes[0] != shapes[1]:
+        raise ConfigError(
+            f"network {describe(network)} draws shapes {shapes[0]}, and when called "
+            f"again {shapes[1]}",
+            "init must be a pure function of the key",
+        )
     encode = encoding.apply if model.per_pixel else model.encode
     features = traced("encoding", encoding, encode, variables, position)
     wanted = (*leading, encoding.num_features)

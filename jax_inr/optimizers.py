@@ -155,9 +155,16 @@ def as_optimizer(thing: Any, params: Any) -> ForeignOptimizer:
 
         value, grad = jax.value_and_grad(value_fn)(params)
         extra = {"value": value, "grad": grad, "value_fn": value_fn}
-        return made.update(params, state, params, **extra)[0]
+        return made.update(params, state, params, **extra)
 
-    updates = jax.eval_shape(update, params, state)
+    updates, after = jax.eval_shape(update, params, state)
+    before, after = (jax.tree.map(_kind, tree) for tree in (state, after))
+    if before != after:
+        raise ConfigError(
+            f"optimizer {describe(thing)} has another state after a step: "
+            f"{str(after)[:150]}, which was {str(before)[:150]}",
+            "keep its structure, shapes and types",
+        )
     found, wanted = (jax.tree.map(lambda x: x.shape, t) for t in (updates, params))
     if found != wanted:
         raise ConfigError(
@@ -165,6 +172,10 @@ def as_optimizer(thing: Any, params: Any) -> ForeignOptimizer:
             f"parameters have {wanted}"
         )
     return optimizer
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
 
 
 def _hidden_matrices(params: Any) -> Any:

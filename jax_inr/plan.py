@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from jax_inr.coordinates import pixel_grid
 from jax_inr.model import Model, Variables
-from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates
+from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates, as_optimizer
 from jax_inr.tasks import Field, Task, pixel_colour
 from jax_inr.tensors import structure
 
@@ -79,13 +79,18 @@ class TrainPlan:
 def make_plan(
     task: Task,
     model: Model,
-    optimizer: Optimizer | ForeignOptimizer,
+    optimizer: Any,
     *,
     batch_size: int | None = None,
     sampling: Sampling = "pixels",
     platform: str = "cpu",
 ) -> TrainPlan:
-    """The plan of a fit; a batch of as many measurements as there are means all."""
+    """The plan of a fit; a batch of as many measurements as there are means all.
+
+    optimizer: one of ours, or an `optax.GradientTransformation`.
+    """
+    if not hasattr(optimizer, "make"):
+        optimizer = as_optimizer(optimizer, model.shapes()["params"])
     count = len(task.values)
     if batch_size is not None and batch_size >= count:
         batch_size = None

@@ -113,7 +113,7 @@ def _make_jax_run(
 ) -> Run:
     # Imported late: the torch back end does without JAX.
     from jax_inr import tasks
-    from jax_inr.adapters import describe
+    from jax_inr.adapters import identify
     from jax_inr.job import make_job
     from jax_inr.tensors import float32
 
@@ -145,7 +145,7 @@ def _make_jax_run(
     parts = tuple(
         (
             part,
-            describe(given[part] if part != "task" else task.predict or task.combine),
+            identify(given[part] if part != "task" else task.predict or task.combine),
         )
         for part in sorted(PARTS)
         if part in given

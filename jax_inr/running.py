@@ -19,12 +19,7 @@ from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 from jax_inr.lanes import Lane, Progress, Recorder, Trainer, failing
 from jax_inr.loop import run as run_loop
-from jax_inr.recording import (
-    RunRecorder,
-    find,
-    finished,
-    refuse_other,
-)
+from jax_inr.recording import RunRecorder, find, finished, refuse_other
 from jax_inr.results import Fit
 from jax_inr.run import Run
 
@@ -252,7 +247,12 @@ def _finish(
         "channels": channels,
         "step": position.step,
     }
-    header |= {k: v for k, v in run.identity.parts if k in ("encoding", "network")}
+    if run.job is not None:
+        # Imported late: the torch back end does without JAX.
+        from jax_inr.adapters import foreign_parts
+
+        model = run.job.model
+        header |= foreign_parts(encoding=model.encoding, network=model.network)
     summary = summaries.summarise(
         config,
         run.image,

@@ -1,7 +1,8 @@
 """Pytrees to named arrays and back: the form in which fields and states are stored."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -29,9 +30,14 @@ def pytree_dataclass(*numbers: str) -> Callable[[T], T]:
     return decorate
 
 
-def float32() -> Any:
-    """A context in which JAX's x64 switch is off: fits and fields are float32."""
-    return jax.enable_x64(False)
+@contextlib.contextmanager
+def float32() -> Iterator[None]:
+    """A context of JAX's own settings, whatever the caller's: float32, and compiled.
+
+    A program that is compiled ahead cannot run where jit is switched off.
+    """
+    with jax.enable_x64(False), jax.disable_jit(False), jax.transfer_guard("allow"):
+        yield
 
 
 def structure(tree: Any) -> Any:
@@ -41,9 +47,33 @@ def structure(tree: Any) -> Any:
 
 def stacked(*leaves: Any) -> Any:
     """Leaves with an axis of lanes; by numpy, for which nothing is compiled."""
-    if jax.numpy.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(stacked(*map(jax.random.key_data, leaves)))
+    if is_key(leaves[0]):
+        plain = [np.asarray(jax.random.key_data(leaf)) for leaf in leaves]
+        return keyed(np.stack(plain), leaves[0])
     return np.stack([np.asarray(leaf) for leaf in leaves])
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a random key, or many."""
+    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def plain(tree: Any) -> Any:
+    """The pytree with the numbers of random keys in their place."""
+    return jax.tree.map(
+        lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree
+    )
+
+
+def keyed(tree: Any, like: Any) -> Any:
+    """The pytree with random keys where `like` has some; undoes `plain`."""
+
+    def wrap(leaf: Any, like: Any) -> Any:
+        if not is_key(like):
+            return leaf
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))
+
+    return jax.tree.map(wrap, tree, like)
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:

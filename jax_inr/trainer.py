@@ -29,7 +29,7 @@ from jax_inr.plan import (
 )
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
-from jax_inr.tensors import flatten, float32, stacked, unflatten_like
+from jax_inr.tensors import flatten, float32, keyed, plain, stacked, unflatten_like
 from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state
 
 T = TypeVar("T")
@@ -133,7 +133,8 @@ class JaxTrainer:
             kept[lane] = np.asarray(old)[lane]
             return kept
 
-        self._state = self._put(jax.tree.map(back, self._state, self._before))
+        kept = jax.tree.map(back, plain(self._state), plain(self._before))
+        self._state = self._put(keyed(kept, self._state))
 
     def learning_rate(self, lane: int, step: int) -> float:
         """The learning rate of a step."""
@@ -182,9 +183,8 @@ class JaxTrainer:
             return leaf
 
         whole = jax.tree.map(put, whole, loaded)
-        self._constants, self._state = map(
-            self._put, (whole["constants"], whole["state"])
-        )
+        self._constants = self._put(whole["constants"])
+        self._state = self._put(keyed(whole["state"], self._state))
         self._keys = self._put(jax.random.wrap_key_data(whole["key"]))
         self._before = self._state
         self._held_out.clear()
@@ -195,7 +195,7 @@ class JaxTrainer:
     @property
     def _checkpoint(self) -> dict[str, Any]:
         key = jax.random.key_data(self._keys)
-        return {"constants": self._constants, "state": self._state, "key": key}
+        return {"constants": self._constants, "state": plain(self._state), "key": key}
 
     def _held_out_mse(self, lane: int) -> float:
         job, plan = self._jobs[lane], self._plan

@@ -2,18 +2,29 @@
 
 import dataclasses
 import importlib.util
+import itertools
+import json
+import re
 import sys
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 
 from jax_inr.config import Config
-from jax_inr.errors import CheckpointError, ConfigError, Interrupted
+from jax_inr.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    ImageError,
+    Interrupted,
+    OutputError,
+)
 from jax_inr.field import ImageField
 from jax_inr.fitting import fit, fit_many, resume
 from jax_inr.tasks import Task
@@ -104,12 +115,35 @@ def equinox_network():
     return eqx.nn.MLP(12, 3, 10, 1, final_activation=jax.nn.sigmoid, key=key)
 
 
+def linen(activation, width=10):
+    return nn.Sequential([nn.Dense(width), activation, nn.Dense(3), nn.sigmoid])
+
+
 NETWORKS: dict[str, Any] = {
     "linen": LinenNetwork,
+    # Its list of layers cannot be hashed.
+    "sequential": lambda: linen(nn.tanh),
     "equinox": equinox_network,
     "pair": lambda: (pair_init, pair_apply),
     "object": ObjectNetwork,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Powers:
+    """The powers of a position's numbers."""
+
+    count: int = 3
+
+    @property
+    def num_features(self):
+        return 2 * self.count
+
+    def init(self, key):
+        return {}
+
+    def apply(self, variables, x):
+        return (x[:, None] ** jnp.arange(self.count)).ravel()
 
 
 def absolute(prediction, value):
@@ -202,6 +236,150 @@ def test_a_users_optimizer_is_optaxs_own(image):
     np.testing.assert_allclose(theirs.prediction, ours.prediction, atol=1e-4)
 
 
+class Drawn(NamedTuple):
+    """An optimizer's state of many types."""
+
+    key: Any
+    is_even: Any
+    sums: Any
+    count: Any
+    small: Any
+
+
+def noisy_sgd(rate=0.5):
+    """SGD with noise, whose state has a random key, a truth and complex numbers."""
+
+    def init(params):
+        sums = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.complex64), params)
+        truth, count = jnp.array(True), jnp.array(0, jnp.uint16)
+        return Drawn(jax.random.key(5), truth, sums, count, jnp.zeros(2, jnp.float16))
+
+    def update(updates, state, params=None):
+        del params
+        key, now = jax.random.split(state.key)
+        sums = jax.tree.map(lambda s, g: 0.9 * s + 1j * g, state.sums, updates)
+        sign = jnp.where(state.is_even, 1.0, 0.9) + 0.1 * jax.random.normal(now)
+        steps = jax.tree.map(lambda s: -rate * sign * s.imag, sums)
+        small = state.small + jnp.float16(0.25)
+        return steps, Drawn(key, ~state.is_even, sums, state.count + 1, small)
+
+    return optax.GradientTransformation(init, update)
+
+
+def test_an_optimizers_state_of_any_type_is_saved_and_resumed(image, tmp_path):
+    whole_life(image, tmp_path, {"optimizer": noisy_sgd()})
+
+
+def test_a_state_with_a_random_key_is_rolled_back_where_a_fit_diverges(image, tmp_path):
+    sound = noisy_sgd()
+
+    def update(updates, state, params=None):
+        steps, after = sound.update(updates, state, params)
+        factor = jnp.where(state.count == 25, jnp.nan, 1.0)
+        return jax.tree.map(lambda step: factor * step, steps), after
+
+    breaking = optax.GradientTransformation(sound.init, update)
+    with pytest.raises(DivergedError, match="not finite at step 26"):
+        fit(image, SMALL, optimizer=breaking, out=tmp_path / "a")
+
+
+def test_an_integer_buffer_of_an_equinox_module_is_a_constant(image, tmp_path):
+    class Permuted(eqx.Module):
+        order: Any
+        inner: Any
+
+        def __call__(self, features):
+            return self.inner(features[self.order])
+
+    def network(order):
+        return Permuted(jnp.asarray(order), equinox_network())
+
+    whole_life(image, tmp_path, {"network": network(np.arange(12)[::-1])})
+    with pytest.raises(OutputError, match="another run: network"):
+        resume(tmp_path / "through", steps=50, network=network(np.arange(12)))
+    # The buffer is no part of the file.
+    path = tmp_path / "through" / "field.safetensors"
+    with pytest.raises(CheckpointError, match="was given"):
+        ImageField.load(path, network=network(np.arange(12)))
+
+
+# Another object than the first is no continuation
+
+
+def scaled(factor):
+    return lambda prediction, value: (factor * (prediction - value)) ** 2
+
+
+def equinox_of(seed, activation=jax.nn.relu):
+    final = {"activation": activation, "final_activation": jax.nn.sigmoid}
+    return eqx.nn.MLP(12, 3, 10, 1, **final, key=jax.random.key(seed))
+
+
+OTHERS: dict[str, tuple[str, Any, Any]] = {
+    "rate": ("optimizer", lambda: optax.adam(1e-2), lambda: optax.adam(1e-3)),
+    "schedule": (
+        "optimizer",
+        lambda: optax.sgd(optax.linear_schedule(0.1, 0.01, 40)),
+        lambda: optax.sgd(optax.linear_schedule(0.1, 0.02, 40)),
+    ),
+    "activation": ("network", lambda: linen(nn.tanh), lambda: linen(nn.relu)),
+    "start": ("network", lambda: equinox_of(0), lambda: equinox_of(1)),
+    "closure": ("loss", lambda: scaled(1.0), lambda: scaled(2.0)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_object_is_another_run(name, image, tmp_path):
+    part, first, other = OTHERS[name]
+    fit(image, SMALL, **{part: first()}, out=tmp_path / "a")
+    kept = (tmp_path / "a" / "field.safetensors").read_bytes()
+    with pytest.raises(OutputError, match=f"another run: {part} is") as caught:
+        fit(image, SMALL, **{part: other()}, out=tmp_path / "a")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(OutputError, match=f"another run: {part} is"):
+        resume(tmp_path / "a", steps=50, **{part: other()})
+    # One made anew, equal to the first, goes on.
+    again = fit(image, SMALL, **{part: first()}, out=tmp_path / "a")
+    assert again.steps == SMALL.steps
+    assert (tmp_path / "a" / "field.safetensors").read_bytes() == kept
+    assert resume(tmp_path / "a", steps=50, **{part: first()}).steps == 50
+
+
+def test_a_field_is_loaded_with_the_objects_it_has_alone(image, tmp_path):
+    path = tmp_path / "field.safetensors"
+    network = LinenNetwork()
+    fit(image, SMALL, network=linen(nn.tanh), encoding=Powers()).field.save(path)
+    given = {"encoding": Powers(), "network": linen(nn.tanh)}
+    assert ImageField.load(path, **given).render().shape == image.shape
+    for part, other in (
+        ("network", linen(nn.relu)),
+        ("network", linen(nn.tanh, 11)),
+        ("network", network),
+        ("encoding", Powers(4)),
+    ):
+        with pytest.raises(CheckpointError, match=f"the field has {part}") as caught:
+            ImageField.load(path, **(given | {part: other}))
+        assert "was given" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_field_is_loaded_with_another_start_of_its_network(image, tmp_path):
+    path = tmp_path / "field.safetensors"
+    fitted = fit(image, SMALL, network=equinox_of(0)).field
+    fitted.save(path)
+    loaded = ImageField.load(path, network=equinox_of(1))
+    np.testing.assert_array_equal(loaded.render(), fitted.render())
+    with pytest.raises(CheckpointError, match="was given"):
+        ImageField.load(path, network=equinox_of(0, jax.nn.tanh))
+
+
+def test_the_summary_names_a_callers_objects(image, tmp_path):
+    parts = {"network": linen(nn.tanh), "optimizer": optax.adam(1e-2)}
+    fit(image, SMALL, **parts, out=tmp_path / "a")
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert "Sequential" in summary["network"] and summary["learning_rate"] is None
+    assert "optax" in summary["optimizer"]
+
+
 # What is refused, in one line that names the object and both shapes
 
 
@@ -236,6 +414,16 @@ OPAQUE = optax.GradientTransformation(
 )
 
 
+# A state of one number at first, and of two after a step.
+GROWING = optax.GradientTransformation(
+    lambda params: jnp.zeros(1),
+    lambda updates, state, params=None: (updates, jnp.zeros(2)),
+)
+INTEGERS = (lambda key: {"w": jnp.zeros((12, 3), jnp.int32)}, pair_apply)
+_count = itertools.count(12)
+IMPURE = (lambda key: {"w": jnp.zeros((next(_count), 3))}, pair_apply)
+
+
 class Odd(NamedTuple):
     init: Any = lambda params: ()
     update: Any = lambda grads, state, params=None: (
@@ -258,7 +446,11 @@ class Odd(NamedTuple):
         ({"optimizer": OPAQUE}, ["optimizer", "no pytree", "OpaqueState"]),
         ({"optimizer": 0.1}, ["optimizer 0.1 is no optax.GradientTransformation"]),
         ({"optimizer": Odd()}, ["updates of shapes", "(1, 12, 128)", "(12, 128)"]),
+        ({"optimizer": GROWING}, ["another state after a step", "[2]", "[1]"]),
+        ({"network": INTEGERS}, ["parameter network/w is int32", "no gradient"]),
+        ({"network": IMPURE}, ["draws shapes", "(12, 3)", "(13, 3)", "again"]),
         ({"loss": 3}, ["loss 3 is no function"]),
+        ({"loss": lambda a, b: jnp.int32(1)}, ["gives int32", "no gradient"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -278,3 +470,47 @@ def test_items_and_values_of_differing_length_are_refused():
         Task(items=items, values=values, shape=(4, 5, 3), predict=predict)
     message = str(caught.value)
     assert "(5, 2)" in message and "(4, 3)" in message and "\n" not in message
+
+
+SOUND: dict[str, Any] = {
+    "items": np.zeros((4, 2), np.float32),
+    "values": np.zeros((4, 3), np.float32),
+    "shape": (2, 2, 3),
+    "predict": lambda field, item: field(item),
+}
+
+
+def task_of(changes: dict[str, Any]) -> Task:
+    return Task(**(SOUND | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"shape": (2, 0, 3)}, ConfigError, "shape is (2, 0, 3)"),
+        ({"values": 1.0}, ConfigError, "values is one number"),
+        ({"values": ["a"] * 4}, ConfigError, "values are <U1, not numbers"),
+        ({"values": np.full((4, 3), np.nan)}, ImageError, "12 of the 12 values"),
+        ({"items": [0, 1, 2, 3]}, ConfigError, "items hold int, not arrays"),
+        ({"weights": 1.0}, ConfigError, "weights hold float, not arrays"),
+        ({"values": np.zeros((0, 3)), "items": np.zeros((0, 2))}, ConfigError, "no m"),
+        ({"predict": None}, ConfigError, "needs either predict"),
+    ],
+)
+def test_a_task_that_is_none_is_refused_in_one_line(changes, error, words):
+    Task(**SOUND)
+    with pytest.raises(error) as caught:
+        task_of(changes)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), [2, 2, 3], (2, 2.5, 3), 4])
+def test_a_shape_that_is_none_is_refused(shape, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ConfigError, match=re.escape(f"task: shape is {shape}")):
+        task_of({"shape": shape})
+
+
+def test_values_may_be_any_sequence_of_numbers(image):
+    values = [[0.1, 0.2, 0.3]] * 4
+    assert task_of({"values": values}).values.shape == (4, 3)

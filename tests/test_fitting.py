@@ -13,6 +13,7 @@ import sys
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from fakes import NumpyTrainer, StopAt, assert_same_run, log, written
@@ -265,7 +266,9 @@ def test_another_identity_is_refused_with_what_differs(tmp_path, whole_image, qu
     def absolute(a, b):
         return abs(a - b)
 
-    with pytest.raises(OutputError, match=r"another run: loss is .*absolute here"):
+    with pytest.raises(
+        OutputError, match=r"another run: loss is .*absolute \[\w{12}\] here"
+    ):
         fit(whole_image, SMALL, out=run, loss=absolute)
     assert written(run) == before
     again = fit(whole_image, SMALL.replace(seed=1), out=run, overwrite=True)
@@ -766,3 +769,20 @@ def test_every_optimizer_goes_on_from_step_0_and_from_the_middle(
         assert (caught.value.fit.steps == 0) == (name == "start")
         fit(whole_image[:4, :5], config, out=tmp_path / name)
         assert_same_run(tmp_path / name, tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("jax_disable_jit", True), ("jax_transfer_guard", "disallow")]
+)
+def test_the_callers_settings_of_jax_change_no_fit(name, value, image, tmp_path):
+    expected = fit(image, SMALL)
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        fitted = fit(image, SMALL, out=tmp_path / "a")
+        np.testing.assert_array_equal(fitted.prediction, expected.prediction)
+        many = fit_many(image, [SMALL, SMALL.replace(seed=1)])
+        assert many[0].steps == SMALL.steps
+        ImageField.load(tmp_path / "a" / "field.safetensors").render(5, 5)
+    finally:
+        jax.config.update(name, before)

@@ -69,7 +69,7 @@ def feature_channels(
     from jax_inr.tensors import unflatten_like
     from jax_inr.training import QUICK_COMPILE
 
-    like = jax.eval_shape(lambda m, key: m.init(key), model, jax.random.key(0))
+    like = model.shapes()
     variables = unflatten_like(like, tensors)
 
     def of_a_row(row: Any) -> Any:

@@ -37,7 +37,14 @@ _DTYPES = {
     "I32": "int32",
     "I64": "int64",
     "U8": "uint8",
+    "U16": "uint16",
     "U32": "uint32",
+    "U64": "uint64",
+    "I8": "int8",
+    "I16": "int16",
+    "F16": "float16",
+    "C64": "complex64",
+    "BOOL": "bool",
 }
 _FIELDS = {"sha256": str, "format_version": int, "kind": str, "header": dict}
 
@@ -54,8 +61,8 @@ def save_tensors(
 ) -> None:
     """Writes named arrays and a JSON header as one file, as `write_atomic` does.
 
-    The same arguments give the same bytes. Arrays are float32, float64, int32, int64,
-    uint8 or uint32 (ValueError names another). Raises OutputError.
+    The same arguments give the same bytes. Arrays are of the types of _DTYPES
+    (ValueError names another). Raises OutputError.
     """
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     for name, array in arrays.items():

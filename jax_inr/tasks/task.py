@@ -6,15 +6,14 @@ measurement and vmapped. Where a prediction is a function of colours at known po
 """
 
 import dataclasses
-import itertools
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
@@ -22,6 +21,7 @@ from jax_inr.adapters import describe
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import ConfigError, ImageError
+from jax_inr.fingerprint import fingerprint
 from jax_inr.splits import train_mask
 from jax_inr.tasks.checks import check_finite, checked, checked_mask
 from jax_inr.tasks.losses import squared
@@ -102,9 +102,27 @@ class Task:
     held_out: "HeldOut | None" = None
 
     def __post_init__(self) -> None:
+        sides = self.shape if isinstance(self.shape, tuple) else ()
+        if len(sides) != 3 or not all(isinstance(n, int) and n > 0 for n in sides):
+            raise ConfigError(
+                f"task: shape is {self.shape}", "give (height, width, channels)"
+            )
+        if not isinstance(self.values, jax.Array):
+            object.__setattr__(self, "values", np.asarray(self.values))
+        if not self.values.ndim:
+            raise ConfigError("task: values is one number", "give an array (n, …)")
+        if not jnp.issubdtype(self.values.dtype, jnp.number):
+            raise ConfigError(f"task: values are {self.values.dtype}, not numbers")
+        if not isinstance(self.values, Tracer):
+            check_finite("task", np.asarray(self.values))
         count = len(self.values)
         for name in ("items", "weights"):
             for leaf in jax.tree.leaves(getattr(self, name)):
+                if not getattr(leaf, "ndim", 0):
+                    raise ConfigError(
+                        f"task: {name} hold {type(leaf).__name__}, not arrays (n, …)",
+                        "make arrays of them, as numpy.asarray does",
+                    )
                 if not len(leaf) == count:
                     raise ConfigError(
                         f"task: {name} have shape {leaf.shape}, and values have shape "
@@ -259,8 +277,7 @@ class Combine:
 
 
 def described(task: Task) -> str:
-    """What tells a task's operator, loss and penalties from others, whole."""
-    things = [task.predict, task.points, task.combine, task.loss]
-    terms = [(p.function, p.points, p.weight) for p in task.penalties]
-    words = [describe(t, sys.maxsize) for t in (*things, *itertools.chain(*terms))]
-    return "; ".join(words)
+    """What tells a task's operator, loss and penalties from others."""
+    terms = [(p.function, p.points, float(p.weight)) for p in task.penalties]
+    things = [task.predict, task.points, task.combine, task.loss, terms]
+    return fingerprint(things)

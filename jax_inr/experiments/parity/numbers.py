@@ -82,7 +82,7 @@ def jax_numbers(
     task = tasks.from_config(config.replace(rgb_max=255), target)
     job = make_job(task, config)
     plan = job.plan()
-    like = jax.eval_shape(job.model.init, jax.random.key(0))
+    like = job.model.shapes()
     variables = unflatten_like(like, dict(tensors))
     data = make_data(plan, task, variables, job.rates)
 
