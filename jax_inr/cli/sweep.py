@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import json
 import traceback
 import unicodedata
 from collections import Counter
@@ -22,7 +21,14 @@ from jax_inr.cli.options import RunOptions
 from jax_inr.cli.outcome import report_silently
 from jax_inr.cli.overview import FILES, Result, results_table, write_overview
 from jax_inr.config import Config
-from jax_inr.errors import ConfigError, Interrupted, JaxInrError, OutputError
+from jax_inr.errors import (
+    CheckpointError,
+    ConfigError,
+    Interrupted,
+    JaxInrError,
+    OutputError,
+)
+from jax_inr.io.reading import read_json
 from jax_inr.io.runs import RunFolder
 from jax_inr.io.text import shown
 
@@ -228,8 +234,8 @@ def _key(name: str) -> str:
 def _is_of(folder: Path, path: Path) -> bool:
     """Whether the finished run in a folder, or one of its points, is of this file."""
     for summary in (*folder.glob("summary.json"), *folder.glob("*/summary.json")):
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            return json.loads(summary.read_bytes())["image"]["path"] == shown(path)
+        with contextlib.suppress(CheckpointError, LookupError, TypeError):
+            return read_json(summary, follow=False)["image"]["path"] == shown(path)
     return False
 
 

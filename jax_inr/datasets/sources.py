@@ -3,16 +3,20 @@
 Imports no JAX.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jax_inr.errors import ConfigError, ImageError
+from jax_inr.errors import CheckpointError, ConfigError, ImageError
+from jax_inr.io.reading import reading
 from jax_inr.io.text import shown
 
 ARRAYS = (".npy", ".npz")
@@ -161,7 +165,7 @@ def _of_path(path: Path, labels: Any) -> Source:
 
 def _read_array(path: Path, names: tuple[str, ...]) -> np.ndarray:
     """The array of a file; an .npy is mapped, not read. Never a pickle."""
-    try:
+    with _reading(path):
         mode = "r" if path.suffix.lower() == ".npy" else None
         found = np.load(path, mmap_mode=mode, allow_pickle=False)
         if isinstance(found, np.ndarray):
@@ -170,9 +174,6 @@ def _read_array(path: Path, names: tuple[str, ...]) -> np.ndarray:
             there = [name for name in names if name in found.files]
             if there or len(found.files) == 1:
                 return found[(there or found.files)[0]]
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{shown(path)}: {shown(reason, 200)}", "check it") from error
     raise ImageError(
         f"{shown(path)} holds {', '.join(found.files[:8])}, and none of "
         f"{', '.join(names)}",
@@ -181,12 +182,24 @@ def _read_array(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _labels_inside(path: Path) -> np.ndarray | None:
+    with _reading(path), np.load(path, allow_pickle=False) as found:
+        there = [name for name in LABELS if name in found.files]
+        return found[there[0]] if there else None
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what reading a file's arrays raises into an ImageError that names it."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            there = [name for name in LABELS if name in found.files]
-            return found[there[0]] if there else None
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"{shown(path)}: {shown(str(error), 200)}") from error
+        # numpy opens it anew: it maps no file but by its name.
+        with reading(path):
+            yield
+    except CheckpointError as error:
+        raise ImageError(str(error), "check it") from error
+    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ImageError(
+            f"{shown(path)}: {shown(str(error), 200)}", "check it"
+        ) from error
 
 
 def _of_folder(path: Path, labels: Any) -> Source:

@@ -63,6 +63,7 @@ class Store:
             raise CheckpointError(f"{shown(self.path)} is no set of fields")
         library, mode = zarr(), "r" if read_only else "r+"
         try:
+            _check_files(self.path)
             self.group = library.open_group(self.path, mode=mode, zarr_format=3)
             self.about: dict[str, Any] = dict(self.group.attrs)["jax_inr"]
             version = self.about["format"]
@@ -213,6 +214,27 @@ class Store:
             self.group.create_array(name, data=data, overwrite=True, compressors=None)
         self.about["statistics"] = self.layout.statistics(mean, square)
         self.group.attrs["jax_inr"] = self.about
+
+
+def _check_files(folder: Path) -> None:
+    """Raise a CheckpointError unless all in a set's folder are files and folders.
+
+    The set may be a stranger's: zarr would follow its links and wait for its FIFOs.
+    """
+    pending = [os.fspath(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                # A file that another writer has renamed meanwhile is no more.
+                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(
+                    entry.path
+                ):
+                    problem = "is a link or no regular file"
+                    raise CheckpointError(
+                        f"{shown(entry.path)} {problem}", "remove it from the set"
+                    )
 
 
 def digest(array: np.ndarray) -> np.ndarray:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax_inr import machine
-from jax_inr.errors import ConfigError
+from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import summaries
 from jax_inr.io.atomic import output_errors, write_atomic
-from jax_inr.io.text import from_json, shown, to_json
+from jax_inr.io.reading import read_json
+from jax_inr.io.text import shown, to_json
+
+MAX_REPORT_BYTES = 2**28  # of what is measured, with its images
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -70,9 +73,9 @@ def read(path: Path, about: Json, overwrite: bool = False) -> Json:
         return kept
     name, hint = shown(path), "choose another --out"
     try:
-        found = from_json(path.read_bytes())
+        found = read_json(path, most=MAX_REPORT_BYTES)
         same = found["about"] == about and isinstance(found["sections"], dict)
-    except (ValueError, LookupError, TypeError) as error:
+    except (CheckpointError, LookupError, TypeError) as error:
         raise ConfigError(f"{name} keeps no results of a report", hint) from error
     if not same:
         raise ConfigError(f"{name} was measured under other settings", hint)

@@ -45,7 +45,8 @@ def output_errors(path: StrPath) -> Iterator[None]:
 
 def sync(path: StrPath) -> None:
     """Brings a file, or a folder's list of names, to the disk, where that can be."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # A FIFO would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -53,7 +53,8 @@ class Checkpoints:
             before = self.paths() if path != self._good else []
             for old in before:
                 if old not in (path, self._good):
-                    old.unlink()
+                    with output_errors(old):
+                        old.unlink()
         self._good = path
 
     def load(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:

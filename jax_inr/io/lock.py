@@ -40,7 +40,10 @@ class FolderLock:
         self._folder, self._path = folder, folder / LOCK_NAME
         refuse_link(self._path, OutputError)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._descriptor = os.open(self._path, flags, 0o666)
+        try:
+            self._descriptor = os.open(self._path, flags, 0o666)
+        except IsADirectoryError as error:
+            raise self._foreign() from error
         try:
             self._acquire()
         except BaseException:
@@ -56,13 +59,13 @@ class FolderLock:
             raise
 
     def _acquire(self) -> None:
-        is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        status = os.fstat(self._descriptor)
+        is_file = stat.S_ISREG(status.st_mode)
         holder = os.pread(self._descriptor, 100, 0).strip(b"\0\n") if is_file else b"?"
-        # A folder of others may hold anything under this name, and it is overwritten.
-        if holder and not holder.isdigit():
-            raise OutputError(
-                f"{shown(self._path)} is no lock of jax_inr", "remove it, if it may go"
-            )
+        # A folder of others may hold anything under this name, and it is overwritten;
+        # by a second name that file may be the user's.
+        if (holder and not holder.isdigit()) or status.st_nlink > 1:
+            raise self._foreign()
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -79,6 +82,10 @@ class FolderLock:
         # Whoever closes removes the lock file first and frees the lock then, so a lock
         # counts only if its file is still there.
         self.check()
+
+    def _foreign(self) -> OutputError:
+        problem = f"{shown(self._path)} is no lock of jax_inr"
+        return OutputError(problem, "remove it, if it may go")
 
     def check(self) -> None:
         """Raise an OutputError where the folder is no longer this process's."""

@@ -39,8 +39,12 @@ class MetricsLog:
             output_errors(self.path),
             open(os.open(self.path, flags, 0o666), "ab", buffering=0) as file,
         ):
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise OutputError(f"cannot write {shown(self.path)}: it is no file")
+            # The other name may be that of a file of the user's.
+            if status.st_nlink > 1:
+                raise OutputError(f"cannot write {shown(self.path)}: it is a hard link")
             size = file.seek(0, os.SEEK_END)
             try:
                 while line:

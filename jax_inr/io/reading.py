@@ -45,16 +45,16 @@ def reading(path: StrPath, *, follow: bool = True) -> Iterator[BinaryIO]:
         raise CheckpointError(f"cannot read {shown(path)}: {reason}") from error
 
 
-def read_json(path: StrPath, *, follow: bool = True) -> Any:
-    """The value of a JSON file of at most MAX_JSON_BYTES.
+def read_json(path: StrPath, *, follow: bool = True, most: int = MAX_JSON_BYTES) -> Any:
+    """The value of a JSON file of at most so many bytes.
 
     Raises:
         CheckpointError: the file cannot be read, is larger, or is no JSON.
     """
     with reading(path, follow=follow) as file:
-        data = file.read(MAX_JSON_BYTES + 1)
-    if len(data) > MAX_JSON_BYTES:
-        problem = f"has more than {MAX_JSON_BYTES} bytes"
+        data = file.read(most + 1)
+    if len(data) > most:
+        problem = f"has more than {most} bytes"
         raise CheckpointError(f"{shown(path)} is damaged: it {problem}")
     try:
         return from_json(data)

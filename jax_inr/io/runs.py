@@ -126,9 +126,9 @@ class RunFolder:
         """
         self._check_lock()
         before = [*(self.path / name for name in RUN_FILES), self._original]
-        with output_errors(self.path):
-            before += [*self._checkpoints.paths(), *self.list_frames().values()]
-            for path in before + self._list_temporary():
+        before += [*self._checkpoints.paths(), *self.list_frames().values()]
+        for path in before + self._list_temporary():
+            with output_errors(path):
                 path.unlink(missing_ok=True)
 
     def unfinish(self) -> None:
@@ -249,12 +249,15 @@ class RunFolder:
 
     def _list_temporary(self) -> list[Path]:
         folders = (self.path, self._checkpoints.path, self._frames)
-        return [temp for f in folders for temp in f.glob(atomic.TEMP_PATTERN)]
+        found = [temp for f in folders for temp in f.glob(atomic.TEMP_PATTERN)]
+        # A folder of this name is nobody's temporary file.
+        return [temp for temp in found if temp.is_symlink() or not temp.is_dir()]
 
     def _remove_temporary(self) -> None:
         """Remove what a killed run was about to write."""
         for temp in self._list_temporary():
-            temp.unlink()
+            with output_errors(temp):
+                temp.unlink()
 
     def _acquire(self) -> None:
         folders = (self._checkpoints.path, self._frames)

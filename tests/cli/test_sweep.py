@@ -417,3 +417,17 @@ def test_a_diverged_fit_has_failed_and_is_done_again(fit, tmp_path, monkeypatch)
     assert (code, errors) == (0, [])
     assert kept.read_bytes() == before and (folder / bad / "summary.json").exists()
     assert " inf " in out and bad in out
+
+
+@pytest.mark.timeout(60)
+def test_a_summary_that_is_a_pipe_or_a_link_is_of_no_image(tmp_path):
+    (tmp_path / "run").mkdir()
+    summary = tmp_path / "run" / "summary.json"
+    kept = tmp_path / "kept.json"
+    kept.write_text('{"image": {"path": "a.png"}}')
+    summary.write_bytes(kept.read_bytes())
+    assert sweep._is_of(summary.parent, Path("a.png"))
+    for put in (os.mkfifo, lambda path: path.symlink_to(kept)):
+        summary.unlink()
+        put(summary)
+        assert not sweep._is_of(summary.parent, Path("a.png"))

@@ -1,5 +1,7 @@
 """Sources of images: what they hold, and what they refuse."""
 
+import os
+
 import numpy as np
 import pytest
 from sets import IMAGES
@@ -76,3 +78,12 @@ def test_an_archive_without_images_lists_what_it_holds(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no image"):
         sourced(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.timeout(60)
+def test_a_pipe_is_no_array(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for arguments in ([tmp_path / name], [IMAGES, tmp_path / name]):
+        with pytest.raises(ImageError, match="not a regular file"):
+            sourced(*arguments)

@@ -1,6 +1,7 @@
 """The store: written by chunks, resumed, and never overwritten by another set."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -116,6 +117,23 @@ def test_a_newer_format_is_refused(tmp_path):
     file.write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
         FieldSet.open(store.path)
+
+
+@pytest.mark.parametrize("name", ["status/zarr.json", "params/c/9", "constants/x"])
+@pytest.mark.timeout(60)
+def test_a_pipe_or_a_link_in_a_set_is_named_and_not_opened(tmp_path, name):
+    store = made(tmp_path / "s.zarr")
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"mine")
+    for put in (os.mkfifo, lambda path: path.symlink_to(kept)):
+        path = store.path / name
+        path.unlink(missing_ok=True)
+        put(path)
+        for opened in (lambda: FieldSet.open(store.path), lambda: made(store.path)):
+            with pytest.raises(CheckpointError, match="a link or no regular") as caught:
+                opened()
+            assert str(path) in str(caught.value)
+    assert kept.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(

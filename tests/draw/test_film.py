@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import math
+import os
 import shutil
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -241,7 +243,7 @@ def test_without_imageio_ffmpeg_there_is_a_webp_alone(tmp_path, image, monkeypat
     shutil.rmtree(tmp_path / "a")
 
 
-@pytest.mark.parametrize("side", [1000, 20_000])
+@pytest.mark.parametrize("side", [1000, 11_000, 20_000])
 def test_a_frame_larger_than_ours_is_not_decoded(tmp_path, side, monkeypatch):
     buffer = io.BytesIO()
     about = PngInfo()
@@ -253,4 +255,43 @@ def test_a_frame_larger_than_ours_is_not_decoded(tmp_path, side, monkeypatch):
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     (tmp_path / "a.png").write_bytes(data)
     monkeypatch.setattr(np, "asarray", lambda picture: pytest.fail("decoded"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert film.read_frame(tmp_path / "a.png") is None
+    assert told == []
+
+
+def put_pipe(path, kept):
+    os.mkfifo(path)
+
+
+def put_folder(path, kept):
+    path.mkdir()
+
+
+def put_link(path, kept):
+    path.symlink_to(kept)
+
+
+def put_rest(path, kept):
+    path.write_bytes(kept.read_bytes() + bytes(film.MAX_FRAME_BYTES))
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_folder, put_link, put_rest])
+@pytest.mark.timeout(60)
+def test_a_frame_is_a_small_regular_file(tmp_path, image, put):
+    kept = tmp_path / "kept.png"
+    kept.write_bytes(film.encode_frame(1, image, image))
+    assert film.read_frame(kept) is not None
+    put(tmp_path / "a.png", kept)
     assert film.read_frame(tmp_path / "a.png") is None
+
+
+@pytest.mark.timeout(120)
+def test_a_pipe_among_the_frames_does_not_stop_a_resume(tmp_path, image):
+    fitting.fit(image, TINY, out=tmp_path, film=True)
+    (frame, *_) = sorted((tmp_path / "frames").iterdir())
+    frame.unlink()
+    os.mkfifo(frame)
+    fitting.resume(tmp_path, steps=38)
+    assert (tmp_path / "film.webp").exists()

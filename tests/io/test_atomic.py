@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jax_inr.errors import OutputError
-from jax_inr.io.atomic import TEMP_PATTERN, write_atomic
+from jax_inr.io.atomic import TEMP_PATTERN, sync, write_atomic
 from jax_inr.io.images import load_image, save_image
 from jax_inr.io.reading import reading
 from jax_inr.io.runs import RunFolder
@@ -236,3 +236,9 @@ def test_folder_that_cannot_be_synced_is_forgiven(tmp_path, monkeypatch, name):
     monkeypatch.setattr(os, "fsync", fail_for_folders)
     write_atomic(tmp_path / "a", b"data")
     assert (tmp_path / "a").read_bytes() == b"data"
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    sync(tmp_path / "a")

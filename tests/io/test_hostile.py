@@ -147,6 +147,45 @@ def test_link_that_comes_while_the_run_goes_on_is_not_written_through(
             assert not (hostile / name).is_symlink()
 
 
+def test_a_hard_link_is_not_appended_to(hostile, tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    with RunFolder.reopen(hostile) as run:
+        (hostile / "metrics.jsonl").unlink()
+        (hostile / "metrics.jsonl").hardlink_to(tmp_path / "mine")
+        with pytest.raises(OutputError, match=r"metrics\.jsonl: it is a hard link"):
+            run.append_metrics({"step": 2})
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("where", ["", "checkpoints", "frames"])
+def test_a_folder_of_a_temporary_name_is_left_alone(hostile, where):
+    stray = hostile / where / ".jax_inr-2.tmp"
+    stray.mkdir()
+    with RunFolder.reopen(hostile) as run:
+        run.clear()
+    assert stray.is_dir()
+
+
+FOLDERS = ("summary.json", "curves.png", CHECKPOINT, "frames/step_000000001.png")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_in_a_files_place_is_named(hostile, name):
+    (hostile / name).unlink(missing_ok=True)
+    (hostile / name).mkdir()
+    with RunFolder.reopen(hostile) as run, pytest.raises(OutputError) as caught:
+        run.clear()
+    assert str(caught.value).startswith(f"cannot write {hostile / name}: ")
+
+
+def test_a_checkpoint_that_is_a_folder_is_named(hostile):
+    (hostile / CHECKPOINT).unlink()
+    (hostile / CHECKPOINT).mkdir()
+    with RunFolder.reopen(hostile) as run, pytest.raises(OutputError) as caught:
+        run.save_checkpoint(2, STATE, {})
+    assert str(caught.value).startswith(f"cannot write {hostile / CHECKPOINT}: ")
+
+
 def test_frames_are_not_listed_through_a_link(hostile, bystander):
     with RunFolder.reopen(hostile) as run:
         put_link(hostile, "frames", bystander)

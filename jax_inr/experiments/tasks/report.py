@@ -11,10 +11,11 @@ import PIL.Image
 
 from jax_inr.draw import plots
 from jax_inr.draw.settings import Figure, default_settings
+from jax_inr.experiments.report import MAX_REPORT_BYTES
 from jax_inr.experiments.tasks.problems import KINDS
 from jax_inr.io.atomic import write_atomic
 from jax_inr.io.images import load_image
-from jax_inr.io.text import from_json
+from jax_inr.io.reading import read_json
 
 Json = dict[str, Any]
 OURS = ("field", "ensemble")
@@ -175,7 +176,7 @@ def write(out: Path) -> Path:
         path = out / f"tasks-{kind}.json"
         if not path.exists():
             continue
-        kept = from_json(path.read_bytes())
+        kept = read_json(path, most=MAX_REPORT_BYTES)
         if "summary" not in kept:
             continue
         summary = kept["summary"]

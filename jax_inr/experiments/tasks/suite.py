@@ -16,12 +16,14 @@ import numpy as np
 
 from jax_inr import metrics
 from jax_inr.errors import ConfigError
+from jax_inr.experiments.report import MAX_REPORT_BYTES
 from jax_inr.experiments.tasks import ours, problems
 from jax_inr.experiments.tasks.classical import Answer, Method, methods
 from jax_inr.experiments.tasks.problems import Problem
 from jax_inr.io.atomic import write_atomic
 from jax_inr.io.images import encode_png, sample_image
-from jax_inr.io.text import from_json, to_json
+from jax_inr.io.reading import read_json
+from jax_inr.io.text import to_json
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -102,7 +104,7 @@ class Kept:
         self.records: dict[str, Json] = {}
         self.images.mkdir(parents=True, exist_ok=True)
         if not overwrite and self.path.exists():
-            found = from_json(self.path.read_bytes())
+            found = read_json(self.path, most=MAX_REPORT_BYTES)
             self.records = {record["key"]: record for record in found["records"]}
 
     def find(self, key: str) -> Json | None:
