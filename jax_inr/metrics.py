@@ -14,6 +14,9 @@ from jax_inr.errors import ConfigError
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5  # Wang's 11x11 window
 
+# The caller's numpy may raise for an underflow, which changes no metric.
+_QUIET = np.errstate(all="ignore")
+
 
 def psnr_from_mse(mse: Any) -> Any:
     """-10 log10(mse): decibels against peak 1; inf of zero, NaN of NaN."""
@@ -24,6 +27,7 @@ def psnr_from_mse(mse: Any) -> Any:
     return xp.where(is_zero, xp.inf, -10 * xp.log10(xp.where(is_zero, 1.0, mse)))
 
 
+@_QUIET
 def psnr(prediction: Any, target: Any) -> Any:
     """Peak signal-to-noise ratio in dB, prediction clipped to [0, 1], peak 1.
 
@@ -39,12 +43,14 @@ def psnr(prediction: Any, target: Any) -> Any:
     return psnr_from_mse(xp.mean((xp.clip(prediction, 0, 1) - target) ** 2))
 
 
+@_QUIET
 def psnr_8bit(prediction: Any, target: Any) -> Any:
     """PSNR in dB of the image as it is saved: clipped, then rounded to 8 bits."""
     xp = prediction.__array_namespace__()
     return psnr(xp.floor(xp.clip(prediction, 0, 1) * 255 + 0.5) / 255, target)
 
 
+@_QUIET
 def ssim(prediction: Any, target: Any) -> Any:
     """Structural similarity, mean over pixels and channels, data range 1.
 

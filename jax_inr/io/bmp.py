@@ -4,7 +4,8 @@ import struct
 
 import numpy as np
 
-from jax_inr.io.raster import Raster, check_pixels
+from jax_inr.io import colour
+from jax_inr.io.raster import Convert, Raster, check_pixels
 
 # They are drawn one by one: more would take more than ten seconds.
 MAX_RUNS = 4_000_000
@@ -42,6 +43,36 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster | None:
     if compression in (_BITFIELDS, _ALPHA_BITFIELDS) and bits in (16, 32):
         return _masked(data, start, size, bits, compression)
     return None
+
+
+def converter(data: bytes, channels: int, notices: list[str]) -> Convert | None:
+    """By the profile in a header of version 5; what is not applied is a notice."""
+    size = _number(data, 14)
+    if size < 108 or len(data) < 14 + size:
+        return None
+    space = data[70:74]
+    if space == b"KNIL":
+        notices.append("has a colour profile in another file: not applied")
+    if space == b"DEBM" and size >= 124:
+        start, length = 14 + _number(data, 126), _number(data, 130)
+        return colour.from_icc(data[start : start + length], channels, notices)
+    if space == bytes(4) and not _is_like_srgb(data):
+        notices.append("has primaries or a gamma of its own: not applied")
+    return None
+
+
+def _is_like_srgb(data: bytes) -> bool:
+    """Whether the calibrated RGB of a header is about sRGB, or nothing but zeros.
+
+    Not applied otherwise: writers disagree on the scale, the white and the gamma.
+    """
+    corners = np.frombuffer(data, "<i4", 9, 74).reshape(3, 3).astype(float)
+    gamma = np.frombuffer(data, "<u4", 3, 110) / 2**16
+    gamma = np.where(gamma > 1, gamma, 1 / np.where(gamma > 0, gamma, 1 / 2.2))
+    sums = corners.sum(1, keepdims=True)
+    xy = (corners / np.where(sums == 0, 1, sums))[:, :2].ravel()
+    alike = np.allclose(xy, colour.SRGB_XY, atol=0.03) or not corners.any()
+    return bool(alike and np.allclose(gamma, 2.2, atol=0.2))
 
 
 def _masked(data: bytes, start: int, size: int, bits: int, compression: int) -> Raster:

@@ -9,6 +9,8 @@ applied, as browsers do.
 import contextlib
 import io
 import math
+import re
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -48,12 +50,15 @@ _UNREAD = {
     b"\0\0\1\0": "an icon",
     b"P7\n": "a PAM file",
     b"PF\n": "a PFM file of colours",
-    b"<svg": "an SVG drawing",
     b"FUJIFILMCCD-RAW": "a raw photo of a camera (RAF)",
     b"IIRO": "a raw photo of a camera (ORF)",
     b"IIU\0": "a raw photo of a camera (RW2)",
     b"FOVb": "a raw photo of a camera (X3F)",
 }
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?>\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE.*?>)*+<svg\b",
+    re.DOTALL | re.IGNORECASE,
+)
 _LOCK, _waiting, _wished = threading.Lock(), 0, False  # Pillow's switch is global
 
 
@@ -77,6 +82,7 @@ def _raster(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
     if data.startswith(tiff.MAGIC):
         return tiff.read(data, max_pixels, notices)
     if data.startswith(b"BM") and (raster := bmp.read(data, max_pixels, notices)):
+        raster.convert = bmp.converter(data, raster.samples.shape[2], notices)
         return raster
     if bmff.kind(data) == "HEIC":
         return heic.read(data, max_pixels, notices)
@@ -104,8 +110,14 @@ def _raster(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
         info = opened.info
         # Pillow gives None for a profile whose parts are out of order.
         profile = (info["icc_profile"] or b"") if "icc_profile" in info else None
+        if opened.format == "AVIF" and profile is None and code is None:
+            notices.append(bmff.UNTOLD)
         raster = _of_pillow(opened, profile, code, notices)
+        if opened.format == "BMP":
+            raster.convert = bmp.converter(data, raster.samples.shape[2], notices)
         if opened.format == "GIF" and frame:
+            if opened.size != struct.unpack_from("<HH", data, 6):
+                notices.append("has a frame beyond its canvas: shown whole")
             _clear_outside(raster, frame, notices)
         av1c = data.find(b"av1C") if opened.format == "AVIF" else -1
         if cut or (av1c >= 0 and data[av1c + 6] & 0x40):  # an AVIF of 10 or 12 bits
@@ -246,10 +258,11 @@ def _orientation(exif: bytes | None, notices: list[str]) -> int:
 
 def _refuse_unread(data: bytes) -> None:
     """Raise ImageError with the name of a sound file that is not read."""
-    head = data[:400].lstrip(b"\xef\xbb\xbf \r\n\t")
     for magic, name in _UNREAD.items():
-        if data.startswith(magic) or (magic == b"<svg" and magic in head):
+        if data.startswith(magic):
             raise ImageError(f"{name}, which is not read", _CONVERT)
+    if _SVG.match(data[:4096]):
+        raise ImageError("an SVG drawing, which is not read", _CONVERT)
     if data[4:8] == b"ftyp" and not bmff.kind(data):
         raw = data[8:12] == b"crx "
         name = "a raw photo of a camera (CR3)" if raw else "a film (MP4 or alike)"

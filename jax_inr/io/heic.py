@@ -29,6 +29,8 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
     opened: Any = file[file.primary_index]
     width, height = opened.size
     check_pixels(width, height, max_pixels)
+    if len(file) > 1:
+        notices.append("has several images: only the primary one is used")
     samples = np.asarray(opened)
     samples = samples.reshape(*samples.shape[:2], -1)
     channels = 1 if samples.shape[2] < 3 else 3
@@ -37,6 +39,14 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
         convert = colour.from_icc(profile, channels, notices)
     elif code := bmff.nclx(data):
         convert = colour.from_code(*code, channels, notices)
+    else:
+        notices.append(bmff.UNTOLD)
     alpha = samples[..., channels:] if samples.shape[2] > channels else None
-    white = 255 if samples.dtype == np.uint8 else 65535
-    return Raster(samples[..., :channels], white, convert, alpha)
+    white = 255
+    if samples.dtype != np.uint8:
+        # 10 and 12 bits are the upper ones of 16, those below zeros.
+        bits = opened.info["bit_depth"]
+        white = (2**bits - 1) << (16 - bits)
+    return Raster(
+        samples[..., :channels], white, convert, alpha, opened.premultiplied_alpha
+    )

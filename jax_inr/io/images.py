@@ -41,6 +41,8 @@ class Image(NamedTuple):
     notices: tuple[str, ...]
 
 
+# The caller's own wish to hear of an underflow makes no image a damaged one.
+@np.errstate(all="ignore")
 def load_image(
     path: StrPath,
     *,
@@ -123,6 +125,7 @@ def to_uint16(image: np.ndarray) -> np.ndarray:
     return _levels(image, 65535).astype(np.uint16)
 
 
+@np.errstate(all="ignore")
 def _levels(image: np.ndarray, white: int) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype.kind in "biu":

@@ -38,14 +38,12 @@ def finish(raster: Raster, notices: list[str]) -> np.ndarray:
     """The image (h, w, 1 or 3): uint8 where the file says no more, float32 in [0, 1].
 
     Works on strips of rows, so that beside the samples and the image little memory is
-    needed. Raises ImageError for floats outside [0, 1].
+    needed. Raises ImageError for floats outside [0, 1], alpha too.
     """
     samples, alpha = turned(raster.samples, raster.orientation), raster.alpha
-    if samples.dtype.kind == "f":
-        low, high = samples.min(), samples.max()
-        if not (low >= 0 and high <= 1):
-            reason = f"float values from {low:g} to {high:g} are not in [0, 1]"
-            raise ImageError(reason, "scale them to [0, 1] and save again")
+    for part in (samples, alpha):
+        if part is not None and part.dtype.kind == "f":
+            _check_floats(part, "alpha" if part is alpha else "values")
     if samples.dtype != np.uint8:
         notices.append(DEEP)
     if alpha is not None:
@@ -75,6 +73,13 @@ def finish(raster: Raster, notices: list[str]) -> np.ndarray:
         image[strip] = colour
     assert image is not None
     return image
+
+
+def _check_floats(samples: np.ndarray, what: str) -> None:
+    low, high = samples.min(), samples.max()
+    if not (low >= 0 and high <= 1):
+        reason = f"float {what} from {low:g} to {high:g} are not in [0, 1]"
+        raise ImageError(reason, "scale them to [0, 1] and save again")
 
 
 def turned(samples: np.ndarray, orientation: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from jax_inr.errors import ImageError
-from jax_inr.io import colour, jpeg
+from jax_inr.io import colour, jpeg, tifftags
 from jax_inr.io.libtiff import errors_raised
 from jax_inr.io.raster import Raster, check_pixels
 
@@ -47,6 +47,7 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
     """
     import tifffile
 
+    tifftags.check_counts(data)
     with _quiet(), tifffile.TiffFile(io.BytesIO(data), is_ome=False) as file:
         if not len(data) > 8 or data[8:10] == b"CR":
             raise ImageError(_RAW, _RAW_HINT)
@@ -69,8 +70,10 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
             raster = _by_libtiff(data, number)
         else:
             raster = _by_tifffile(page, data, max_pixels, notices)
-    if raster.convert is None and profile:
         channels = raster.samples.shape[2]
+        if raster.convert is None and not profile:
+            raster.convert = tifftags.converter(page, channels, notices)
+    if raster.convert is None and profile:
         raster.convert = colour.from_icc(profile, channels, notices)
     elif kind == _CMYK and raster.convert is None:
         raster.convert = colour.from_cmyk(notices)
@@ -156,8 +159,13 @@ def _check(page: Any, max_pixels: int) -> None:
         raise ImageError(f"a TIFF of Lab with {bits} bits per channel", _HINT)
     size = page.samplesperpixel * dtype.itemsize
     area = page.imagewidth * page.imagelength
-    tile = page.tilewidth * page.tilelength if page.is_tiled else area
-    if area * size > _BYTES_A_PIXEL * max_pixels or tile > max(4 * area, 2**22):
+    tile, tiles = area, 1
+    if page.is_tiled:
+        tile = page.tilewidth * page.tilelength
+        tiles = -(-page.imagewidth // page.tilewidth)
+        tiles *= -(-page.imagelength // page.tilelength)
+    huge = tile > max(4 * area, 2**22) or tile * tiles > 4 * max(area, 2**26)
+    if area * size > _BYTES_A_PIXEL * max_pixels or huge:
         raise ImageError("a TIFF with more samples than fit", "make it smaller")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_files import DISPLAY_P3, SRGB, matrix_profile, srgb_decode, srgb_encode
 
 from jax_inr.errors import ImageError
 from jax_inr.io import bmp
@@ -132,3 +133,54 @@ def test_what_would_take_long_or_much_is_refused(refused, monkeypatch):
         bmp.read(runs(b"\0\1", width=60_000, height=60_000), 100, [])
     for size in ((0, 4), (-3, 4), (4, 0)):
         assert "no size" in refused(runs(b"\0\1", *size))
+
+
+def of_version(size: int, space: bytes, *fields: tuple[int, bytes], tail=b"") -> bytes:
+    """A BMP of 3 x 2 colours; fields: what stands where in its header."""
+    data = bytearray(header(3, 2, 24, 0, size=size))
+    for place, value in ((70, space), *fields):
+        data[place : place + len(value)] = value
+    return bytes(data) + PIXELS + tail
+
+
+PIXELS = RNG.integers(0, 256, (2, 12), np.uint8).tobytes()
+PLAIN = of_version(124, b"BGRs")
+TOLD = "has primaries or a gamma of its own: not applied"
+
+
+def test_a_profile_is_converted(load):
+    icc = matrix_profile(DISPLAY_P3)
+    fields = (126, struct.pack("<II", len(PLAIN) - 14, len(icc)))
+    found = load(of_version(124, b"DEBM", fields, tail=icc))
+    linear = srgb_decode(load(PLAIN).image) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
+    np.testing.assert_allclose(found.image, srgb_encode(linear), atol=0.005)
+    assert found.notices == ("converted from its colour profile to sRGB",)
+    found = load(of_version(124, b"DEBM", fields))
+    assert found.notices == ("has a broken colour profile: ignored",)
+
+
+@pytest.mark.parametrize("scale", [2**30, 2**16])
+@pytest.mark.parametrize(
+    ("corners", "gamma", "notices"),
+    [
+        (np.zeros((3, 3)), 0, ()),
+        (SRGB.T, 2.2, ()),
+        (SRGB.T, 1 / 2.2, ()),
+        (SRGB.T, 1, (TOLD,)),
+        (DISPLAY_P3.T, 2.2, (TOLD,)),
+        (np.zeros((3, 3)), 1.8, (TOLD,)),
+    ],
+)
+def test_calibrated_colours_are_told(load, corners, gamma, notices, scale):
+    ends = np.rint(corners * scale).astype("<i4").tobytes()
+    exponents = struct.pack("<I", round(gamma * 2**16)) * 3
+    for size in (108, 124):
+        found = load(of_version(size, bytes(4), (74, ends), (110, exponents)))
+        np.testing.assert_array_equal(found.image, load(PLAIN).image)
+        assert found.notices == notices
+
+
+def test_a_profile_elsewhere_is_told(load):
+    found = load(of_version(124, b"KNIL"))
+    assert found.notices == ("has a colour profile in another file: not applied",)
+    assert load(PLAIN).notices == ()

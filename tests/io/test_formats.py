@@ -706,3 +706,58 @@ def test_the_exif_text_that_came_before_the_chunk_turns_the_image(load):
         found = load(png(COLOUR, 2, 8, text))
         np.testing.assert_array_equal(found.image * 255, COLOUR[::-1, ::-1])
         assert found.notices == (TURNED,)
+
+
+COMMENT = b"<?xml version='1.0'?><!-- a --><svg xmlns='x'/>"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "PPM"])
+def test_a_drawing_in_a_comment_is_no_drawing(load, kind):
+    data = encode(CAT[:16, :16], kind)
+    commented = {
+        "JPEG": data[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(COMMENT)) + COMMENT,
+        "PNG": data[:33] + chunk(b"tEXt", b"Comment\0" + COMMENT),
+        "GIF": data[:781] + b"\x21\xfe" + bytes([len(COMMENT)]) + COMMENT + b"\0",
+        "PPM": data[:3] + b"#" + COMMENT + b"\n",
+    }[kind]
+    rest = data[{"JPEG": 2, "PNG": 33, "GIF": 781, "PPM": 3}[kind] :]
+    np.testing.assert_array_equal(load(commented + rest).image, load(data).image)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"\xef\xbb\xbf\r\n\t ",
+        b"<?xml version='1.0'?><!-- <svg> in words -->\n",
+        b"<!DOCTYPE svg PUBLIC 'x' 'y'>",
+        b"<!-- -->" * 400,
+    ],
+)
+def test_drawings_are_named(refused, start):
+    assert "an SVG drawing" in refused(start + b"<svg xmlns='x'/>")
+
+
+@pytest.mark.timeout(20)
+def test_what_looks_long_like_a_drawing_takes_no_time(refused):
+    for start in (b" " * 5000, b"<!-- -->" * 1000, b"<?" * 2000, b"<!--" * 1000):
+        assert "not in an image format" in refused(start + b"text")
+
+
+def test_a_gif_frame_beyond_its_canvas_is_shown_whole(load):
+    data = bytearray(encode(CAT, "GIF"))
+    whole = load(bytes(data))
+    data[6:10] = struct.pack("<HH", 50, 40)
+    found = load(bytes(data))
+    np.testing.assert_array_equal(found.image, whole.image)
+    assert found.notices == ("has a frame beyond its canvas: shown whole",)
+    assert whole.notices == ()
+
+
+def test_an_avif_without_a_colour_box_says_so(load):
+    data = encode(CAT, "AVIF")
+    assert load(data).notices == ()
+    found = load(data.replace(b"colrnclx", b"colxnclx"))
+    assert found.notices == (
+        "says nothing of its colours in its boxes: taken for sRGB",
+    )

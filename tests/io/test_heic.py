@@ -63,3 +63,39 @@ def test_a_cut_or_changed_file_is_refused_or_read(load, refused):
     data = heic(BLOCKS)
     for length in (20, 100, len(data) // 2):
         refused(data[:length])
+
+
+@pytest.mark.parametrize("twelve", [False, True])
+@pytest.mark.parametrize("mode", ["RGB;16", "RGBA;16"])
+def test_white_of_10_and_12_bits_is_white(load, monkeypatch, twelve, mode):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    monkeypatch.setattr(pillow_heif.options, "SAVE_HDR_TO_12_BIT", twelve)
+    found = load(heic(np.full((64, 64, len(mode) - 3), 65535, np.uint16), mode))
+    assert found.image.min() == found.image.max() == 1
+    assert found.notices == ("has more than 8 bits per channel: all are kept",)
+
+
+def test_a_premultiplied_alpha_is_divided_out(load):
+    levels = np.full((64, 64, 4), 64, np.uint8)
+    levels[..., 3] = 128
+    found = load(heic(levels, "RGBa"))
+    np.testing.assert_allclose(found.image, 64 / 255 + 127 / 255, atol=0.01)
+
+
+def test_of_several_images_the_primary_one_is_used(load):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    several = pillow_heif.HeifFile()
+    for level in (0, 255, 100):
+        several.add_frombytes("RGB", (64, 64), bytes([level]) * 64 * 64 * 3)
+    buffer = io.BytesIO()
+    several.save(buffer, quality=100, primary_index=1)
+    found = load(buffer.getvalue())
+    np.testing.assert_allclose(found.image, 1, atol=0.01)
+    assert found.notices == ("has several images: only the primary one is used",)
+
+
+def test_a_file_without_a_colour_box_says_so(load):
+    found = load(heic(BLOCKS).replace(b"colrnclx", b"colxnclx"))
+    assert found.notices == (
+        "says nothing of its colours in its boxes: taken for sRGB",
+    )

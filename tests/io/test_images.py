@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 from png_reference import decode_png
 
+from jax_inr import metrics
 from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
 from jax_inr.io import images
 from jax_inr.io.images import encode_png, load_image, sample_image, save_image, to_uint8
@@ -373,3 +375,20 @@ def test_loading_needs_neither_framework(png):
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_the_caller_s_wish_to_hear_of_underflow_makes_no_damage(tmp_path, kind):
+    dim = np.full((16, 17, 4), 1e-40, np.float32)
+    dim[3:, :, 3] = 0.3
+    with np.errstate(all="raise"):
+        if kind == "TIFF":
+            options = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+            tifffile.imwrite(tmp_path / "a", dim, **options)
+        else:
+            levels = to_uint8(dim[..., :3])
+            Image.fromarray(levels).save(tmp_path / "a", kind)
+        image = load_image(tmp_path / "a", size=8).image
+        encode_png(image)
+        for metric in (metrics.psnr, metrics.psnr_8bit, metrics.ssim):
+            metric(dim, np.zeros_like(dim))

@@ -8,10 +8,19 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import encode, on_white, tiff
+from image_files import (
+    DISPLAY_P3,
+    SRGB,
+    encode,
+    on_white,
+    srgb_decode,
+    srgb_encode,
+    tiff,
+)
 from PIL import Image as PillowImage
 
 from jax_inr.io import tiff as io_tiff
+from jax_inr.io import tifftags
 from jax_inr.io.images import load_image
 from jax_inr.io.raster import finish
 
@@ -284,3 +293,74 @@ def test_what_tifffile_logs_stays_here(caplog, tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     load_image(tmp_path / "a.tif")
     assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 1.5])
+def test_a_float_alpha_out_of_range_is_refused(refused, kind, value):
+    levels = np.full((4, 5, 4), 0.5, np.float32)
+    levels[1, 2, 3] = value
+    message = refused(tiff(levels, photometric="rgb", extrasamples=[kind]))
+    assert "float alpha from" in message and "not in [0, 1]" in message
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_too_many_strips_are_refused_before_they_are_read(
+    refused, monkeypatch, order, big
+):
+    monkeypatch.setattr(tifffile, "TiffFile", None)
+    levels = np.zeros((tifftags.MAX_NUMBERS + 1, 1), np.uint8)
+    data = tiff(levels, rowsperstrip=1, byteorder=order, bigtiff=big)
+    assert f"{len(levels)} strips" in refused(data)
+    pages = io.BytesIO()
+    with tifffile.TiffWriter(pages, byteorder=order, bigtiff=big) as file:
+        file.write(SMALL, subifds=1, metadata=None)
+        file.write(levels, rowsperstrip=1, metadata=None)
+    assert f"{len(levels)} strips" in refused(pages.getvalue())
+
+
+def test_folders_in_a_ring_end(load):
+    data = bytearray(tiff(SMALL, byteorder="<", metadata=None))
+    start = int.from_bytes(data[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[end : end + 4] = data[4:8]
+    np.testing.assert_array_equal(load(bytes(data)).image, load(tiff(SMALL)).image)
+
+
+def test_tiles_far_larger_than_a_narrow_image_are_refused(refused):
+    data = tiff(np.zeros((200_000, 1), np.uint8), tile=(16, 2048), compression="zlib")
+    assert "more samples than fit" in refused(data)
+
+
+def rationals(*numbers: float) -> list[int]:
+    return [part for x in numbers for part in (round(x * 10_000), 10_000)]
+
+
+P3_XY = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+
+
+def test_chromaticities_are_applied_and_another_curve_is_told(load):
+    white = (318, 5, 2, rationals(0.3127, 0.329), True)
+    corners = (319, 5, 6, rationals(*P3_XY), True)
+    linear = srgb_decode(SMALL / 255) @ (np.linalg.inv(SRGB) @ DISPLAY_P3).T
+    for tags in ([corners], [white, corners]):
+        found = load(tiff(SMALL, extratags=tags))
+        np.testing.assert_allclose(found.image, srgb_encode(linear), atol=0.005)
+        assert found.notices == ("converted from its own gamma and primaries to sRGB",)
+    same = (319, 5, 6, rationals(0.64, 0.33, 0.3, 0.6, 0.15, 0.06), True)
+    assert load(tiff(SMALL, extratags=[white, same])).notices == ()
+    unit = np.linspace(0, 1, 256)
+    told = ("has a transfer function of its own: not applied",)
+    for values, notices in (
+        (srgb_decode(unit), ()),
+        (unit**2.2, ()),
+        (unit**1.8, told),
+        (unit, told),
+    ):
+        table = np.rint(values * 65535).astype(int).tolist()
+        for count in (1, 3):
+            curve = (301, 3, 256 * count, table * count, True)
+            found = load(tiff(SMALL, extratags=[curve]))
+            np.testing.assert_array_equal(found.image, load(tiff(SMALL)).image)
+            assert found.notices == notices
