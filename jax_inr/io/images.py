@@ -99,7 +99,12 @@ def save_image(path: StrPath, image: np.ndarray) -> None:
     """
     if not os.fspath(path).lower().endswith(".png"):
         raise OutputError(f"cannot write {shown(path)}: not a .png", "name it so")
-    write_atomic(path, encode_png(image), follow=True)
+    try:
+        data = encode_png(image)
+    except ImageError as error:
+        text = f"cannot write {shown(path)}: {error}"
+        raise ImageError(text, error.hint) from error
+    write_atomic(path, data, follow=True)
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jax_inr.errors import ConfigError, OutputError
+from jax_inr.errors import ConfigError, ImageError, OutputError
 from jax_inr.io import atomic
 from jax_inr.io.images import to_uint8, to_uint16
 from jax_inr.io.text import StrPath, shown
@@ -82,8 +82,12 @@ def write_image(
     """
     shape = (height, width, channels)
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
-    with atomic.atomic_file(path, follow=True) as file:
-        write.get(suffix_of(path), _write_tiff)(file, strips, shape)
+    try:
+        with atomic.atomic_file(path, follow=True) as file:
+            write.get(suffix_of(path), _write_tiff)(file, strips, shape)
+    except ImageError as error:
+        text = f"cannot write {shown(path)}: {error}"
+        raise ImageError(text, error.hint) from error
 
 
 def _write_npy(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> None:

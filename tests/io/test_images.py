@@ -92,6 +92,12 @@ def test_a_saved_image_is_read_back(tmp_path, shape):
     np.testing.assert_allclose(decode_png(path.read_bytes()), levels / 255, atol=1e-7)
 
 
+def test_an_image_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(ImageError, match=r"cannot write .*a\.png: .*not finite"):
+        save_image(tmp_path / "a.png", np.full((2, 2, 3), np.nan, np.float32))
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_png_is_written_and_only_images(tmp_path):
     with pytest.raises(OutputError, match=r"a\.gif"):
         save_image(tmp_path / "a.gif", np.zeros((2, 2, 3)))

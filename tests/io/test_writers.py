@@ -137,7 +137,7 @@ def test_what_raises_half_way_leaves_the_old_file(tmp_path, suffix):
 def test_a_png_of_nan_is_refused(tmp_path):
     image = waves()
     image[20, 3, 1] = np.nan
-    with pytest.raises(ImageError, match="not finite"):
+    with pytest.raises(ImageError, match=r"cannot write .*\.png: .*not finite"):
         writers.write_image(tmp_path / "a.png", bands(image), *SHAPE)
     assert os.listdir(tmp_path) == []
 
