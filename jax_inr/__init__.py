@@ -7,6 +7,8 @@ JAX nor torch before something needs it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jax_inr.xla_flags import keep_numbers_right as _keep_numbers_right
+
 if TYPE_CHECKING:
     from jax_inr.config import Config as Config
     from jax_inr.coordinates import pixel_grid as pixel_grid
@@ -65,6 +67,9 @@ if TYPE_CHECKING:
     from jax_inr.training import train_step as train_step
 
 __version__ = "0.2.0"
+
+# Before JAX starts, which only the first use of a name below may do.
+_keep_numbers_right()
 
 # Where each public name lives; modules of the package load as attributes too.
 _HOMES = {

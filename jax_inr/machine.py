@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jax_inr import xla_flags
 from jax_inr.errors import DeviceError, unsupported
 
 try:
@@ -119,10 +120,7 @@ def devices_for_cores() -> None:
 
     Without effect once JAX has started its back end: call it before any computation.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "device_count" not in flags:
-        flag = f"--xla_force_host_platform_device_count={allowed_cores()}"
-        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+    xla_flags.add("--xla_force_host_platform_device_count", allowed_cores())
 
 
 def describe_host() -> str:

@@ -1,6 +1,5 @@
 """Sets by several workers: the same bytes, and a line for what cannot be."""
 
-import distributed
 import numpy as np
 import pytest
 from sets import IMAGES, TINY
@@ -10,6 +9,7 @@ from jax_inr.datasets import cluster
 from jax_inr.datasets.build import Recipe, build, create
 from jax_inr.io.summaries import versions
 
+distributed = pytest.importorskip("distributed")
 SHORT = TINY.replace(steps=6)
 
 

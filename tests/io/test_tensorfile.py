@@ -466,7 +466,7 @@ def test_values_that_are_not_finite_are_refused_by_name(tmp_path, value):
     np.testing.assert_array_equal(tensors["params/dense_7/bias"], [0, value])
 
 
-@pytest.mark.parametrize("dtype", [object, "U3", np.float16, bool, np.complex64])
+@pytest.mark.parametrize("dtype", [object, "U3", np.complex128, "M8[s]"])
 def test_dtypes_outside_the_format_are_not_written(tmp_path, dtype):
     with pytest.raises(ValueError, match="'x'"):
         save_tensors(tmp_path / "a", "field", {"x": np.zeros(2, dtype)}, {})
