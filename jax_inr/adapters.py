@@ -14,12 +14,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jax_inr.encodings import Encoding
 from jax_inr.errors import ConfigError
-from jax_inr.fingerprint import fingerprint
+from jax_inr.fingerprint import Held, fingerprint
 from jax_inr.networks import FlaxNetwork, Network
 from jax_inr.tensors import pytree_dataclass
 
@@ -45,19 +44,24 @@ def describe(thing: Any, most: int = MAX_DESCRIPTION) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def identify(thing: Any, *, is_exact: bool = True) -> str:
+def identify(thing: Any, *, with_code: bool = True) -> str:
     """An object's description and fingerprint; see `fingerprint`."""
     thing = _own(thing)
     if isinstance(thing, _Name):
         return f"{thing.text} [{thing.structure}]"
-    return f"{describe(thing)} [{fingerprint(thing, is_exact=is_exact)}]"
+    return f"{describe(thing)} [{fingerprint(thing, with_code=with_code)}]"
+
+
+def is_other(identity: str, other: str) -> bool:
+    """Whether two objects of `identify` differ; their words may, as a module's name."""
+    return identity.rpartition("[")[2] != other.rpartition("[")[2]
 
 
 def _own(thing: Any) -> Any:
     """The caller's object of an adapter."""
     if isinstance(thing, Foreign):
         thing = thing.thing
-    return thing.thing if isinstance(thing, _ByValue) else thing
+    return thing.thing if isinstance(thing, Held) else thing
 
 
 class Foreign:
@@ -76,7 +80,8 @@ class Foreign:
         """The variables of `init` under the part's name; without kinds, all trained."""
         has_kinds = isinstance(drawn, Mapping) and not {*drawn} - {*KINDS}
         drawn = drawn if has_kinds else {"params": drawn}
-        return {kind: {self.part: drawn[kind]} for kind in KINDS if drawn.get(kind)}
+        there = [kind for kind in KINDS if jax.tree.leaves(drawn.get(kind))]
+        return {kind: {self.part: drawn[kind]} for kind in there}
 
     def _unwrap(self, variables: Variables) -> Variables:
         return {kind: variables.get(kind, {}).get(self.part, {}) for kind in KINDS}
@@ -196,12 +201,15 @@ def _foreign_callable(module: Any) -> ForeignCallable:
         for path, leaf in leaves
         if _is_trained(leaf)
     }
-    static = _Static(module)
-    # What is not trained is not in a field's file: its numbers count as structure.
-    fixed = [np.asarray(leaf) for leaf in static.leaves if hasattr(leaf, "dtype")]
-    structure = fingerprint(module, is_exact=False) + fingerprint(fixed)[:4]
-    name = _Name(describe(module), structure)
-    return ForeignCallable(name, tuple(arrays), tuple(arrays.values()), static)
+    # What is trained is in a field's file; all else is told apart.
+    shapes = jax.tree.map(
+        lambda leaf: (
+            jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if _is_trained(leaf) else leaf
+        ),
+        module,
+    )
+    name = _Name(describe(module), fingerprint(shapes, with_code=False))
+    return ForeignCallable(name, tuple(arrays), tuple(arrays.values()), _Static(module))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,35 +217,10 @@ class _Name:
     """Stands for an object that cannot be hashed."""
 
     text: str
-    structure: str  # its fingerprint but for the numbers of arrays
+    structure: str  # its fingerprint, but for what is trained
 
     def __repr__(self) -> str:
         return self.text
-
-
-class _ByValue:
-    """Holds an object that cannot be hashed; equal where the fingerprints are."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing, self.digits = thing, fingerprint(thing)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByValue) and self.digits == other.digits
-
-    def __hash__(self) -> int:
-        return hash(self.digits)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["thing"], name)
-
-
-def _hashable(thing: Any) -> Any:
-    """The object, or what stands for it as a static argument of a program."""
-    try:
-        hash(thing)
-    except TypeError:
-        return _ByValue(thing)
-    return thing
 
 
 def as_network(thing: Any, num_features: int) -> Any:
@@ -255,11 +238,11 @@ def as_network(thing: Any, num_features: int) -> Any:
     if isinstance(thing, FlaxNetwork | Foreign):
         return thing
     if isinstance(thing, nn.Module):
-        return ForeignFlax(_hashable(thing), num_features)
+        return ForeignFlax(Held(thing), num_features)
     if isinstance(thing, tuple) and len(thing) == 2 and all(map(callable, thing)):
-        return ForeignPair(thing)
+        return ForeignPair((Held(thing[0]), Held(thing[1])))
     if isinstance(thing, Network) and not inspect.isclass(thing):
-        return ForeignProtocol(_hashable(thing))
+        return ForeignProtocol(Held(thing))
     is_tree = any(map(_is_trained, jax.tree.leaves(thing)))
     if callable(thing) and is_tree:
         return _foreign_callable(thing)
@@ -277,9 +260,9 @@ def as_encoding(thing: Any, num_axes: int = 2) -> Any:
     if isinstance(thing, Foreign):
         return thing
     if isinstance(thing, nn.Module) and hasattr(thing, "num_features"):
-        return ForeignFlax(_hashable(thing), num_axes, "encoding")
+        return ForeignFlax(Held(thing), num_axes, "encoding")
     if isinstance(thing, Encoding) and not inspect.isclass(thing):
-        return ForeignProtocol(_hashable(thing), "encoding")
+        return ForeignProtocol(Held(thing), "encoding")
     raise ConfigError(
         f"encoding {describe(thing)} is no encoding",
         "give an object with num_features, init(key) and apply(variables, x)",
@@ -294,4 +277,4 @@ def is_foreign(part: Any) -> bool:
 def foreign_parts(**parts: Any) -> dict[str, str]:
     """The descriptions of those parts that are a caller's own."""
     own = {name: part for name, part in parts.items() if isinstance(part, Foreign)}
-    return {name: identify(part, is_exact=False) for name, part in own.items()}
+    return {name: identify(part, with_code=False) for name, part in own.items()}

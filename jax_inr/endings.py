@@ -37,10 +37,17 @@ def interrupted(name: str, runs: Sequence[Run], lanes: Sequence[Lane]) -> Interr
     ]
     steps = max((lane.position.step for _, lane in pairs), default=0)
     kept = ""
-    saved = [run for run, lane in pairs if run.out is not None and lane.is_interrupted]
+    saved = [
+        run
+        for run, lane in pairs
+        if run.out is not None and lane.is_interrupted and run.error is None
+    ]
     if len(saved) == 1:
         kept = f"; to be resumed from {shown(saved[0].out or '')}"
     elif saved:
         kept = f"; {len(saved)} runs are to be resumed by the same call"
+    if lost := [run.error for run in runs if run.error is not None]:
+        reason = next(iter(str(lost[0]).splitlines()), type(lost[0]).__name__)
+        kept += f"; {len(lost)} failed: {reason}"
     fits = [run.fit for run in runs if run.fit is not None]
     return Interrupted(f"stopped by {name} after step {steps}{kept}", number, fits)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr.adapters import as_encoding, as_network, foreign_parts
+from jax_inr.adapters import as_encoding, as_network, foreign_parts, is_other
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import tensorfile, text
@@ -80,13 +80,14 @@ def parse(
                 "one of ours",
                 f"give that object, as {part}=…",
             )
-    own = foreign_parts(
-        encoding=None if encoding is None else as_encoding(encoding),
-        network=None if network is None else as_network(network, 0),
-    )
+    with float32():
+        own = foreign_parts(
+            encoding=None if encoding is None else as_encoding(encoding),
+            network=None if network is None else as_network(network, 0),
+        )
     for part, name in own.items():
         there = str(header.get(part, "the config's own"))[:300]
-        if there != name[:300]:
+        if is_other(there, name):
             raise CheckpointError(
                 f"the field has {part} {there}, and {name} was given",
                 "give the object that the field was fitted with",

@@ -93,7 +93,7 @@ def check_task(task: Task, model: Model, variables: Any) -> None:
     Raises:
         ConfigError: names the object and both shapes.
     """
-    first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], task.items)
+    first = jax.tree.map(lambda leaf: leaf[0], task.items)
     value = np.asarray(task.values)[0]
 
     def predict(variables: Any, item: Any) -> Any:

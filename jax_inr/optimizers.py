@@ -17,6 +17,7 @@ from optax import contrib
 from jax_inr.adapters import describe
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
+from jax_inr.fingerprint import Held
 
 Schedule = Literal["constant", "cosine"]
 
@@ -99,7 +100,7 @@ class Optimizer:
 class ForeignOptimizer:
     """A caller's `optax.GradientTransformation`, used as it is."""
 
-    transformation: optax.GradientTransformation
+    transformation: Held  # an optax.GradientTransformation
     name: str = "foreign"
 
     def learning_rate(self, rates: Rates, step: Any) -> float:
@@ -108,7 +109,7 @@ class ForeignOptimizer:
 
     def make(self, rates: Rates) -> optax.GradientTransformationExtraArgs:
         """The transformation itself."""
-        return optax.with_extra_args_support(self.transformation)
+        return optax.with_extra_args_support(self.transformation.thing)
 
 
 def from_config(config: Config) -> tuple[Optimizer, Rates]:
@@ -138,7 +139,7 @@ def as_optimizer(thing: Any, params: Any) -> ForeignOptimizer:
     transformation = optax.GradientTransformationExtraArgs(thing.init, thing.update)
     if not isinstance(thing, optax.GradientTransformationExtraArgs):
         transformation = optax.GradientTransformation(thing.init, thing.update)
-    optimizer = ForeignOptimizer(transformation)
+    optimizer = ForeignOptimizer(Held(transformation))
     try:
         state = jax.eval_shape(thing.init, params)
     except TypeError as error:

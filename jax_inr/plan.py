@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jax_inr.coordinates import pixel_grid
+from jax_inr.fingerprint import held
 from jax_inr.model import Model, Variables
 from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates, as_optimizer
 from jax_inr.tasks import Field, Task, pixel_colour
@@ -103,11 +104,11 @@ def make_plan(
     return TrainPlan(
         model=structure(model),
         optimizer=optimizer,
-        predict=task.predict,
-        points=task.points,
-        combine=task.combine,
-        loss=task.loss,
-        penalties=tuple((p.function, p.points) for p in task.penalties),
+        predict=held(task.predict),
+        points=held(task.points),
+        combine=held(task.combine),
+        loss=held(task.loss),
+        penalties=tuple((held(p.function), p.points) for p in task.penalties),
         height=height,
         width=width,
         batch_size=batch_size,

@@ -40,11 +40,11 @@ class Identity:
             return f"backend is {self.backend} there, and {other.backend} here"
         mine, theirs = dict(self.parts), dict(other.parts)
         for part in PARTS:
-            if mine.get(part) != theirs.get(part):
-                there = mine.get(part, "the config's own")
-                return (
-                    f"{part} is {there} there, and {theirs.get(part, 'the own')} here"
-                )
+            there = mine.get(part, "the config's own")
+            here = theirs.get(part, "the config's own")
+            # The fingerprints, of which the words are no part: a module has two names.
+            if there.rpartition("[")[2] != here.rpartition("[")[2]:
+                return f"{part} is {there} there, and {here} here"
         for field in dataclasses.fields(Config):
             then, now = (getattr(i.config, field.name) for i in (self, other))
             if now != then and field.name not in ("preset", *RESUMABLE_FIELDS):

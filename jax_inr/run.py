@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jax_inr import cost, machine
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError
@@ -123,11 +121,7 @@ def _make_jax_run(
             task = task.replace(loss=given["loss"])
         if task.image is not None:
             image = as_image(task.image)
-        apart = task.held_out and (task.held_out.task.items, task.held_out.task.values)
-        # Files name the operator, cut short; the hash is of the task as a whole.
-        text = np.frombuffer(tasks.described(task).encode(), np.uint8)
-        arrays = _leaves((task.items, task.values, task.weights, apart, text))
-        digest = hash_arrays(*arrays)
+        digest = tasks.described(task)
     else:
         image = as_image(image)
         if not given:
@@ -158,12 +152,6 @@ def _make_jax_run(
     if task.held_out is not None:
         rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
     return Run(name, image, task.shape, identity, rules, job, out)
-
-
-def _leaves(tree: Any) -> list[np.ndarray]:
-    import jax
-
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def _is_whole(batch_size: int | None, count: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import numpy as np
 
-from jax_inr.errors import CheckpointError
+from jax_inr.errors import CheckpointError, ConfigError
 
 T = TypeVar("T", bound=type)
 
@@ -71,7 +71,8 @@ def keyed(tree: Any, like: Any) -> Any:
     def wrap(leaf: Any, like: Any) -> Any:
         if not is_key(like):
             return leaf
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))
+        some = jax.numpy.empty(0, like.dtype)  # `like` may be a shape
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(some))
 
     return jax.tree.map(wrap, tree, like)
 
@@ -80,10 +81,15 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Copy the leaves of a pytree to numpy, named by path: `params/dense_0/kernel`.
 
     Names are plain, so a stored file does not depend on the library that made the
-    tree.
+    tree. Raises ConfigError where two leaves have one name.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_name(path): np.array(leaf) for path, leaf in leaves}
+    leaves = jax.tree_util.tree_leaves_with_path(plain(tree))
+    named = {_name(path): np.array(leaf) for path, leaf in leaves}
+    if len(named) < len(leaves):
+        names = [_name(path) for path, _ in leaves]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"two tensors are called {twice}", "rename one of them")
+    return named
 
 
 def unflatten_like(tree: Any, tensors: dict[str, np.ndarray]) -> Any:
@@ -93,7 +99,8 @@ def unflatten_like(tree: Any, tensors: dict[str, np.ndarray]) -> Any:
         CheckpointError: a leaf is missing, left over, or of another shape or dtype;
             the message names it.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    like = jax.eval_shape(plain, tree)
+    leaves = jax.tree_util.tree_leaves_with_path(like)
     expected = {_name(path): leaf for path, leaf in leaves}
     for name in (*expected, *tensors):
         if name not in tensors:
@@ -106,9 +113,10 @@ def unflatten_like(tree: Any, tensors: dict[str, np.ndarray]) -> Any:
                 f"tensor {name} is {have.dtype}{list(have.shape)}, "
                 f"expected {want.dtype}{list(want.shape)}"
             )
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.numpy.asarray(tensors[_name(path)]), tree
+    found = jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.numpy.asarray(tensors[_name(path)]), like
     )
+    return keyed(found, tree)
 
 
 def _name(path: tuple) -> str:

@@ -175,17 +175,17 @@ class JaxTrainer:
 
     def load_state(self, lane: int, tensors: dict[str, np.ndarray]) -> None:
         """Load what `state` returned; CheckpointError names a leaf that differs."""
-        whole = jax.tree.map(np.array, self._checkpoint)
-        loaded = unflatten_like(_lane(whole, lane), tensors)
+        whole = jax.tree.map(np.array, plain(self._checkpoint))
+        loaded = unflatten_like(jax.tree.map(lambda leaf: leaf[lane], whole), tensors)
 
         def put(leaf: np.ndarray, new: Any) -> np.ndarray:
             leaf[lane] = np.asarray(new)
             return leaf
 
-        whole = jax.tree.map(put, whole, loaded)
-        self._constants = self._put(whole["constants"])
-        self._state = self._put(keyed(whole["state"], self._state))
-        self._keys = self._put(jax.random.wrap_key_data(whole["key"]))
+        whole = keyed(jax.tree.map(put, whole, loaded), self._checkpoint)
+        self._constants, self._state, self._keys = (
+            self._put(whole[name]) for name in ("constants", "state", "key")
+        )
         self._before = self._state
         self._held_out.clear()
         if self._data is not None:
@@ -194,8 +194,7 @@ class JaxTrainer:
 
     @property
     def _checkpoint(self) -> dict[str, Any]:
-        key = jax.random.key_data(self._keys)
-        return {"constants": self._constants, "state": plain(self._state), "key": key}
+        return {"constants": self._constants, "state": self._state, "key": self._keys}
 
     def _held_out_mse(self, lane: int) -> float:
         job, plan = self._jobs[lane], self._plan
@@ -262,7 +261,8 @@ class JaxTrainer:
 
 
 def _lane(tree: Any, lane: int) -> Any:
-    return jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[lane]), tree)
+    own = jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[lane]), plain(tree))
+    return keyed(own, tree)
 
 
 def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:

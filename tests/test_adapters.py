@@ -27,7 +27,8 @@ from jax_inr.errors import (
 )
 from jax_inr.field import ImageField
 from jax_inr.fitting import fit, fit_many, resume
-from jax_inr.tasks import Task
+from jax_inr.io.runs import RunFolder
+from jax_inr.tasks import HeldOut, Task
 
 eqx = pytest.importorskip("equinox")
 SMALL = Config(
@@ -303,6 +304,137 @@ def test_an_integer_buffer_of_an_equinox_module_is_a_constant(image, tmp_path):
         ImageField.load(path, network=network(np.arange(12)))
 
 
+def small_state(image, optimizer, tmp_path):
+    whole_life(image, tmp_path, {"optimizer": optimizer})
+
+
+def test_a_state_of_bfloat16_is_saved_and_resumed(image, tmp_path):
+    small_state(image, optax.adam(0.02, mu_dtype=jnp.bfloat16), tmp_path)
+
+
+def test_random_keys_among_constants_are_saved_and_resumed(image, tmp_path):
+    def init(key):
+        return {"params": pair_init(key), "constants": {"key": key}}
+
+    def apply(variables, features):
+        shift = 0.01 * jax.random.normal(variables["constants"]["key"], (3,))
+        return pair_apply(variables["params"], features) + shift
+
+    whole_life(image, tmp_path, {"network": (init, apply)})
+
+
+def test_a_network_of_one_array(image, tmp_path):
+    pair = lambda key: 0.1 * jax.random.normal(key, (12, 3)), lambda w, x: x @ w
+    whole_life(image, tmp_path, {"network": pair})
+
+
+@dataclasses.dataclass
+class Loss:
+    """A loss without a hash."""
+
+    factor: Any = 1.0
+
+    def __call__(self, prediction, value):
+        return (self.factor * (prediction - value)) ** 2
+
+
+def test_what_has_no_hash_is_a_loss_and_a_pair_too(image, tmp_path):
+    class Apply(Loss):
+        def __call__(self, params, features):
+            return pair_apply(params, features)
+
+    parts = {"loss": Loss(np.ones(3, np.float32)), "network": (pair_init, Apply())}
+    whole_life(image, tmp_path, parts)
+
+
+FACTOR = 1.0
+
+
+def by_name(prediction, value):
+    return (FACTOR * (prediction - value)) ** 2
+
+
+@pytest.mark.parametrize("kind", ["object", "name"])
+def test_a_loss_that_has_changed_is_compiled_anew(kind, image, monkeypatch):
+    loss = Loss() if kind == "object" else by_name
+    first = fit(image, SMALL, loss=loss).rows[0]["loss"]
+    loss.factor = 10.0  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 10.0)
+    assert fit(image, SMALL, loss=loss).rows[0]["loss"] == pytest.approx(100 * first)
+
+
+def test_an_array_of_the_object_is_none_of_the_file(image, tmp_path):
+    def pair(scale):
+        scales = jnp.asarray(scale)
+        return pair_init, lambda w, x: pair_apply(w, scales * x)
+
+    path = tmp_path / "field.safetensors"
+    fit(image, SMALL, network=pair(np.ones(12))).field.save(path)
+    ImageField.load(path, network=pair(np.ones(12)))
+    with pytest.raises(CheckpointError, match="was given"):
+        ImageField.load(path, network=pair(np.arange(12.0)))
+
+
+def test_a_module_is_the_same_under_another_name(image, tmp_path):
+    names: list[dict[str, Any]] = [{"__name__": n} for n in ("__main__", "train")]
+    for each in names:
+        exec(compile(ENCODING, "/tmp/train.py", "exec"), each)
+    sys.modules["train"] = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("train", None)  # pyright: ignore
+    )
+    first, second = (each["Cosines"]() for each in names)
+    fit(image, SMALL, encoding=first, out=tmp_path / "a")
+    del sys.modules["train"]
+    assert fit(image, SMALL, encoding=second, out=tmp_path / "a").steps == SMALL.steps
+    ImageField.load(tmp_path / "a" / "field.safetensors", encoding=second)
+
+
+def test_names_that_meet_are_refused(image):
+    def init(key):
+        return {"a/b": jnp.ones((12, 3)), "a": {"b": jnp.ones(3)}}
+
+    def apply(w, x):
+        return x @ w["a/b"] + w["a"]["b"]
+
+    with pytest.raises(ConfigError, match="two tensors are called .*network/a/b"):
+        fit(image, SMALL, network=(init, apply))
+
+
+def test_a_save_that_fails_at_a_signal_is_told(image, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OutputError("cannot write there")
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", fail)
+    with pytest.raises(Interrupted, match="1 failed: cannot write there") as caught:
+        fit(image, SMALL, out=tmp_path / "a", **stop_after(11))
+    assert "resumed" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["shape", "rgb_max", "weights", "held out"])
+def test_another_task_is_another_run(change, tmp_path):
+    first = task_of({"weights": np.ones(4, np.float32)})
+    held = dataclasses.replace(first, weights=None)
+    first = first.replace(held_out=HeldOut(held, 10))
+    other = {
+        "shape": {"shape": (4, 2, 3)},
+        "rgb_max": {"rgb_max": 256},
+        "weights": {"weights": np.full(4, 2.0, np.float32)},
+        "held out": {"held_out": HeldOut(held.replace(loss=Loss(2.0)), 10)},
+    }[change]
+    config = SMALL.replace(batch_size=None)
+    fit(first, config, out=tmp_path / "a")
+    with pytest.raises(OutputError, match="another run: the task has other"):
+        fit(first.replace(**other), config, out=tmp_path / "a")
+
+
+def test_an_equinox_network_of_a_caller_with_x64(image, tmp_path):
+    with jax.enable_x64(True):
+        network = equinox_network()
+        fitted = fit(image, SMALL, network=network, out=tmp_path / "a")
+        assert fitted.field.render().dtype == np.float32
+        ImageField.load(tmp_path / "a" / "field.safetensors", network=network)
+
+
 # Another object than the first is no continuation
 
 
@@ -490,6 +622,7 @@ def task_of(changes: dict[str, Any]) -> Task:
         ({"shape": (2, 0, 3)}, ConfigError, "shape is (2, 0, 3)"),
         ({"values": 1.0}, ConfigError, "values is one number"),
         ({"values": ["a"] * 4}, ConfigError, "values are <U1, not numbers"),
+        ({"values": np.zeros((4, 3), np.complex64)}, ConfigError, "complex"),
         ({"values": np.full((4, 3), np.nan)}, ImageError, "12 of the 12 values"),
         ({"items": [0, 1, 2, 3]}, ConfigError, "items hold int, not arrays"),
         ({"weights": 1.0}, ConfigError, "weights hold float, not arrays"),

@@ -11,7 +11,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
+import ml_dtypes  # noqa: F401 (numpy learns bfloat16 from it)
 import numpy as np
+import safetensors
 import safetensors.numpy
 from safetensors import SafetensorError
 
@@ -43,6 +45,7 @@ _DTYPES = {
     "I8": "int8",
     "I16": "int16",
     "F16": "float16",
+    "BF16": "bfloat16",
     "C64": "complex64",
     "BOOL": "bool",
 }
@@ -127,7 +130,13 @@ def load_tensors(
         file.seek(0)
         data = file.read(size)
     try:
-        loaded = safetensors.numpy.load(data)
+        # Its own conversion to numpy knows no bfloat16.
+        loaded = {
+            key: np.frombuffer(each["data"], _DTYPES[each["dtype"]]).reshape(
+                each["shape"]
+            )
+            for key, each in safetensors.deserialize(data)
+        }
     except (SafetensorError, LookupError, ValueError, TypeError, OverflowError) as e:
         raise CheckpointError(f"{name} is damaged: {shown(str(e), 200)}") from e
     tensors = {key: loaded[key] for key in sorted(loaded)}

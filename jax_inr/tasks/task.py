@@ -113,6 +113,10 @@ class Task:
             raise ConfigError("task: values is one number", "give an array (n, …)")
         if not jnp.issubdtype(self.values.dtype, jnp.number):
             raise ConfigError(f"task: values are {self.values.dtype}, not numbers")
+        if jnp.issubdtype(self.values.dtype, jnp.complexfloating):
+            raise ConfigError(
+                "task: values are complex", "give their real and imaginary parts"
+            )
         if not isinstance(self.values, Tracer):
             check_finite("task", np.asarray(self.values))
         count = len(self.values)
@@ -277,7 +281,9 @@ class Combine:
 
 
 def described(task: Task) -> str:
-    """What tells a task's operator, loss and penalties from others."""
+    """What tells a task from others: its measurements, operator, loss and penalties."""
+    apart = task.held_out and described(task.held_out.task)
     terms = [(p.function, p.points, float(p.weight)) for p in task.penalties]
-    things = [task.predict, task.points, task.combine, task.loss, terms]
-    return fingerprint(things)
+    operator = [task.predict, task.points, task.combine, task.loss, terms]
+    numbers = [task.items, task.values, task.weights, task.shape, task.rgb_max]
+    return fingerprint([*operator, *numbers, apart])

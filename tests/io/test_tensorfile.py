@@ -555,3 +555,12 @@ def test_names_of_tensors_are_shown_as_text(tmp_path, name):
     assert "not finite" in message
     refusal(tmp_path / "a", seal({name: {**f32(0, 4), "dtype": name}}, body))
     refusal(tmp_path / "a", seal({}, about={"kind": name}))
+
+
+@pytest.mark.parametrize("name", sorted(tensorfile._DTYPES.values()))
+def test_every_dtype_of_the_format_comes_back(tmp_path, name):
+    kept = np.array([[0, 1, 1]]).astype(name)
+    save_tensors(tmp_path / "a", "field", {"x": kept, "one": kept[0, 1]}, {})
+    tensors, _ = load_tensors(tmp_path / "a", "field")
+    assert tensors["x"].dtype == kept.dtype and tensors["one"].shape == ()
+    np.testing.assert_array_equal(tensors["x"], kept)
