@@ -396,7 +396,7 @@ def test_names_that_meet_are_refused(image):
     def apply(w, x):
         return x @ w["a/b"] + w["a"]["b"]
 
-    with pytest.raises(ConfigError, match="two tensors are called .*network/a/b"):
+    with pytest.raises(ConfigError, match=r"two tensors are called .*network/a/b"):
         fit(image, SMALL, network=(init, apply))
 
 

@@ -270,7 +270,7 @@ CRAFTED = {
     "empty but enormous": seal({"a": f32(0, 0, [0, 2**63])}),
     "negative shape": seal({"a": f32(0, 16, [-2, -2])}, BODY),
     "unknown dtype": seal({"a": {**f32(0, 16), "dtype": "F33"}}, BODY),
-    "dtype numpy lacks": seal({"a": {**f32(0, 16, [8]), "dtype": "BF16"}}, BODY),
+    "dtype numpy lacks": seal({"a": {**f32(0, 16, [8]), "dtype": "F8_E4M3"}}, BODY),
     "tensor is no object": seal({"a": 1}),
     "name of two lines": seal({"a": f32(0, 8), "b\nc": f32(4, 12)}, BODY[:12]),
     "endless name": seal({"a": f32(0, 8), "b" * 10**5: f32(4, 12)}, BODY[:12]),
