@@ -8,7 +8,7 @@ import numpy as np
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.io.images import Image, load_image
+from jax_inr.io.images import Image, from_pillow, load_image
 from jax_inr.presets import preset
 from jax_inr.recording import checked_pixels, hash_arrays
 
@@ -29,7 +29,7 @@ def as_image(image: Any) -> Image:
         checked_pixels(image.image)
         return image
     if hasattr(image, "convert") and hasattr(image, "mode"):  # Pillow's
-        image = np.asarray(image if image.mode in ("L", "RGB") else _flat(image))
+        return from_pillow(image)
     try:
         array = np.asarray(image)
     except Exception as error:
@@ -51,17 +51,6 @@ def as_image(image: Any) -> Image:
     array = np.ascontiguousarray(array, np.float32)
     checked_pixels(array)
     return Image(array, "", hash_arrays(array), ())
-
-
-def _flat(image: Any) -> Any:
-    """A Pillow image of another mode as sRGB, on white where it is transparent."""
-    if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = image.copy()
-        white.paste((255, 255, 255, 255), (0, 0, *image.size))
-        white.alpha_composite(image)
-        return white.convert("RGB")
-    return image.convert("RGB")
 
 
 def as_config(config: Any) -> Config:

@@ -196,7 +196,8 @@ def first_failures() -> Iterator[tuple[Mutation, str]]:
 
 
 def _first_failure(copy: Path) -> str:
-    done = _python(copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", TESTS)
+    options = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider")
+    done = _python(copy, "-m", "pytest", *options, TESTS)
     if done.returncode == 0:
         return NOT_CAUGHT
     # An error is no verdict: only a failed test counts.

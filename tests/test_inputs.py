@@ -1,8 +1,10 @@
 """An image or a config in any plain form is the one that was meant, or refused."""
 
+import io
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError
@@ -95,3 +97,62 @@ def test_one_config_in_every_form():
 def test_what_is_no_config_is_refused(wrong):
     with pytest.raises(ConfigError):
         as_config(wrong)
+
+
+DEEP = np.random.default_rng(4).integers(0, 2**16, (5, 7)).astype(np.uint16)
+SHALLOW = np.random.default_rng(5).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
+def test_a_pillow_image_of_16_bits_keeps_them(mode):
+    order = ">u2" if mode == "I;16B" else "<u2"
+    image = Image.frombytes(mode, (7, 5), DEEP.astype(order).tobytes())
+    found = as_image(image).image
+    np.testing.assert_allclose(found[..., 0], DEEP / 65535, atol=1e-7)
+
+
+def test_a_pillow_image_of_floats_keeps_them():
+    floats = (DEEP / 65535).astype(np.float32)
+    np.testing.assert_array_equal(
+        as_image(Image.fromarray(floats)).image[..., 0], floats
+    )
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "HSV"]
+)
+def test_an_opaque_pillow_image_is_what_pillow_says(mode):
+    image = Image.fromarray(SHALLOW)
+    for step in {"La": ["LA"], "RGBa": ["RGBA"], "PA": ["RGBA"]}.get(mode, []):
+        image = image.convert(step)
+    image = image.convert(mode)
+    grey = mode in ("1", "L", "LA", "La")
+    flat = image.convert("LA") if mode == "La" else image
+    flat = flat.convert("RGBA") if mode in ("RGBa", "PA") else flat
+    expected = np.asarray(flat.convert("L" if grey else "RGB")) / 255
+    found = as_image(image).image
+    np.testing.assert_allclose(found.squeeze(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_pillow_image_is_what_its_file_is(orientation, tmp_path):
+    about = Image.Exif()
+    about[274] = orientation
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tmp_path / "a.png"
+    Image.fromarray(SHALLOW).save(path, exif=about, icc_profile=profile)
+    with Image.open(path) as opened:
+        given = as_image(opened)
+    read = load_image(path)
+    np.testing.assert_array_equal(given.image, read.image)
+    assert given.notices == read.notices
+
+
+def test_a_pillow_image_that_is_none_is_one_line():
+    buffer = io.BytesIO()
+    Image.fromarray(SHALLOW).resize((200, 200)).save(buffer, "PNG")
+    cut = Image.open(io.BytesIO(buffer.getvalue()[:5000]))
+    for image in (cut, Image.new("I", (3, 3))):
+        with pytest.raises(ImageError, match="the Pillow image of mode") as caught:
+            as_image(image)
+        assert "\n" not in str(caught.value)

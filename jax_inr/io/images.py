@@ -6,7 +6,6 @@ import io
 import math
 import os
 import stat
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,9 @@ from PIL import UnidentifiedImageError
 from jax_inr.errors import ConfigError, DeviceError, ImageError, OutputError
 from jax_inr.io.atomic import write_atomic
 from jax_inr.io.formats import HINT, decode
+from jax_inr.io.quiet import WARNINGS_IGNORED
 from jax_inr.io.raster import to_unit
+from jax_inr.io.reading import read_bounded
 from jax_inr.io.text import StrPath, shown
 
 MAX_FILE_BYTES = 2**30
@@ -41,8 +42,6 @@ class Image(NamedTuple):
     notices: tuple[str, ...]
 
 
-# The caller's own wish to hear of an underflow makes no image a damaged one.
-@np.errstate(all="ignore")
 def load_image(
     path: StrPath,
     *,
@@ -59,10 +58,48 @@ def load_image(
     _check_size(size, max_pixels)
     name = shown(path, MAX_PATH) or "''"
     data = _read(path, name)
+    image, notices = _decoded(data, name, size, max_pixels)
+    return Image(image, name, hashlib.sha256(data).hexdigest(), notices)
+
+
+def from_pillow(image: Any, max_pixels: int = 50_000_000) -> Image:
+    """The image of a Pillow image, as its file would give; raises as `load_image`.
+
+    Levels are as deep as its mode; its colour profile and orientation are applied.
+    """
+    name = f"the Pillow image of mode {image.mode}"
+    kept = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+    try:
+        if image.mode in ("La", "RGBa", "PA"):
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        elif image.mode in ("YCbCr", "HSV", "RGBX"):
+            image = image.convert("RGB")
+        elif image.mode.startswith("I;16"):
+            image = PillowImage.fromarray(np.asarray(image).astype(np.uint16))
+        about = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile")}
+        buffer = io.BytesIO()
+        form = {"format": "TIFF"}
+        if image.mode in kept:
+            form = {"format": "PNG", "compress_level": 1}
+        image.save(buffer, **form, **about)
+    except MemoryError as error:
+        raise DeviceError(f"{name}: out of memory", "make it smaller") from error
+    except Exception as error:  # of a file that Pillow reads only now, any kind
+        reason = f"cannot be read: {shown(str(error), 200)}"
+        raise ImageError(f"{name}: {reason}", HINT) from error
+    array, notices = _decoded(buffer.getvalue(), name, None, max_pixels)
+    return Image(array, "", hashlib.sha256(array.tobytes()).hexdigest(), notices)
+
+
+# The caller's own wish to hear of an underflow makes no image a damaged one.
+@np.errstate(all="ignore")
+def _decoded(
+    data: bytes, name: str, size: int | tuple[int, int] | None, max_pixels: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The pixels of a file's bytes, and the notices."""
     notices: list[str] = []
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with WARNINGS_IGNORED:
             levels = _resize(decode(data, max_pixels, notices), size)
             image = levels if levels.dtype == np.float32 else to_unit(levels)
     except ImageError as error:
@@ -81,8 +118,7 @@ def load_image(
         said = isinstance(error, (OSError, ValueError, SyntaxError, RuntimeError))
         reason = f"truncated or damaged: {shown(str(error))}" if said else _DAMAGED
         raise ImageError(f"{name}: {reason}", HINT) from error
-    digest = hashlib.sha256(data).hexdigest()
-    return Image(np.ascontiguousarray(image), name, digest, tuple(notices))
+    return np.ascontiguousarray(image), tuple(notices)
 
 
 def sample_image(size: int | tuple[int, int] | None = 224) -> Image:
@@ -163,9 +199,10 @@ def _read(path: StrPath, name: str) -> bytes:
             raise ImageError(f"{name}: is a device or a pipe, not a file", hint)
         data = b""
         if status.st_size <= MAX_FILE_BYTES:
-            # Bounded once more: a file of /proc says 0 bytes and gives any number.
             with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = read_bounded(file, MAX_FILE_BYTES)
+    except MemoryError as error:
+        raise DeviceError(f"{name}: out of memory", "make it smaller") from error
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "strerror", None) or error).lower()
         if isinstance(error, FileNotFoundError) and os.path.islink(path):

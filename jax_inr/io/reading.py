@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 from jax_inr.errors import CheckpointError, JaxInrError
 from jax_inr.io.text import MAX_JSON_BYTES, StrPath, from_json, shown
 
+_PIECE_BYTES = 2**20
+
 
 def refuse_link(path: StrPath, kind: type[JaxInrError]) -> None:
     """Raise an error of a kind where a path is a link.
@@ -45,6 +47,19 @@ def reading(path: StrPath, *, follow: bool = True) -> Iterator[BinaryIO]:
         raise CheckpointError(f"cannot read {shown(path)}: {reason}") from error
 
 
+def read_bounded(file: BinaryIO, most: int) -> bytes:
+    """The bytes of an open file; of one with more than `most`, more than `most`.
+
+    Takes the memory of the bytes that are there: a file of /proc says that it has none
+    and gives any number, and `read(most)` would take `most` at once.
+    """
+    pieces, left = [], most + 1
+    while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
 def read_json(path: StrPath, *, follow: bool = True, most: int = MAX_JSON_BYTES) -> Any:
     """The value of a JSON file of at most so many bytes.
 
@@ -52,7 +67,7 @@ def read_json(path: StrPath, *, follow: bool = True, most: int = MAX_JSON_BYTES)
         CheckpointError: the file cannot be read, is larger, or is no JSON.
     """
     with reading(path, follow=follow) as file:
-        data = file.read(most + 1)
+        data = read_bounded(file, most)
     if len(data) > most:
         problem = f"has more than {most} bytes"
         raise CheckpointError(f"{shown(path)} is damaged: it {problem}")

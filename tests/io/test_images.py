@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -398,3 +399,16 @@ def test_the_caller_s_wish_to_hear_of_underflow_makes_no_damage(tmp_path, kind):
         encode_png(image)
         for metric in (metrics.psnr, metrics.psnr_8bit, metrics.ssim):
             metric(dim, np.zeros_like(dim))
+
+
+def test_a_small_image_needs_little_memory(tmp_path):
+    """No buffer of the largest file is taken for a small one."""
+    path = tmp_path / "a.png"
+    save_image(path, np.zeros((5, 7, 3)))
+    tracemalloc.start()
+    try:
+        load_image(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**22
