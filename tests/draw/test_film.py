@@ -132,6 +132,32 @@ def test_a_resumed_run_goes_on_with_its_film(tmp_path, image, monkeypatch):
     assert first.read_bytes() == second.read_bytes()
 
 
+def film_figure(height: int, width: int, steps: tuple[int, ...]):
+    """The figure of frames (height, width) at some steps."""
+    grey = np.full((height, width, 1), 128, np.uint8)
+    frames = [film.Frame(step, 10.0 + step, grey, grey) for step in steps]
+    return film._make_figure(frames, "a").canvas.figure
+
+
+@pytest.mark.parametrize(
+    ("last", "ticks"), [(64, [0, 1, 8, 64]), (63, [0, 1, 8]), (0, [0])]
+)
+def test_the_powers_of_8_up_to_the_last_step_are_marked(last, ticks):
+    curve = film_figure(4, 4, (0, last)).axes[2]
+    assert curve.get_xticks().tolist() == ticks
+    assert curve.get_xlim()[1] > last
+
+
+def test_a_figure_is_as_tall_as_its_image_within_bounds():
+    sizes = {
+        ratio: film_figure(round(100 * ratio), 100, (0, 1)).get_size_inches()
+        for ratio in (0.1, 0.4, 1, 1.6, 9)
+    }
+    assert len({width for width, _ in sizes.values()}) == 1
+    tall = {ratio: height for ratio, (_, height) in sizes.items()}
+    assert tall[0.1] == tall[0.4] < tall[1] < tall[1.6] == tall[9]
+
+
 GREYS = [np.full((42, 64, 3), level, np.uint8) for level in (30, 90, 150, 210)]
 
 
