@@ -67,6 +67,20 @@ def test_sound_kinds_that_are_not_read_are_named(marker, bits, words):
     assert "damaged" not in str(caught.value)
 
 
+def test_frames_are_read_by_the_table_of_the_standard():
+    """ITU-T T.81, table B.1: bits of a marker are its process, hierarchy and coding."""
+    data = bytearray(encode(NOISE, "JPEG"))
+    at = data.index(b"\xff\xc0") + 1
+    for marker in {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}:  # tables, and reserved
+        data[at] = marker
+        process, hierarchical, arithmetic = marker & 3, marker & 4, marker & 8
+        if hierarchical or (arithmetic and process == 3):
+            with pytest.raises(ImageError, match="which is not read"):
+                jpeg.markers(bytes(data))
+        else:
+            assert jpeg.markers(bytes(data)).lossless == (process == 3)
+
+
 def test_scans_are_bounded(refused):
     data = encode(NOISE, "JPEG", progressive=True)
     first = data.index(b"\xff\xda")
