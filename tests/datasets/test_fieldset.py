@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sets import IMAGES, TINY
 
-from jax_inr import CheckpointError, FieldSet, fit
+from jax_inr import CheckpointError, ConfigError, FieldSet, fit
 from jax_inr.datasets.build import build
 from jax_inr.datasets.exports import state_dict
 
@@ -91,6 +91,14 @@ def test_other_images_and_other_weights_are_found_by_their_psnr(fields, tmp_path
     store.group["params"][2], store.group["params_sha256"][2] = row, digest(row)
     faults = FieldSet.open(tmp_path / "s.zarr").verify(IMAGES)
     assert len(faults) == 1 and "field 2:" in faults[0] and "dB stored" in faults[0]
+
+
+def test_labels_and_images_of_another_number_are_told_apart(fields):
+    labels = np.arange(7) % 3
+    labels[4] += 1
+    assert fields.verify(IMAGES, labels) == ["field 4: its label is 1, not 2"]
+    with pytest.raises(ConfigError, match="7 fields, and the source 6 images"):
+        fields.verify(IMAGES[:6])
 
 
 def test_half_precision_is_stored_and_read(tmp_path):
