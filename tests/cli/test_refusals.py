@@ -48,6 +48,20 @@ def test_what_a_resumed_run_has_of_its_own(words, tmp_path, capsys):
     ) or ("image" in line)
 
 
+def test_numbers_out_of_their_range_are_told_with_it(capsys):
+    line = refused(
+        capsys, "--steps", 0, "--checkpoint-seconds", -1, "--max-memory", 0, "cat.png",
+        "--max-pixels", 0,
+    )  # fmt: skip
+    for told in (
+        "steps is 0; it must lie in 1 to 1e+09",
+        "checkpoint_seconds is -1.0; it must lie in 0 to 1e+09",
+        "max_pixels is 0; it must lie in 1 to 1e+09",
+        "max_memory is 0.0; it must lie in 0.001 to 1e+06",
+    ):
+        assert told in line
+
+
 def test_the_sample_has_no_most_pixels(capsys):
     assert "--max-pixels" in refused(capsys, "--max-pixels", 9)
 
