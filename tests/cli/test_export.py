@@ -51,6 +51,23 @@ def test_export_writes_the_page_with_the_runs_own_image(tmp_path, image, monkeyp
     assert seen[2][1].shape == (12, 17, 3) and seen[2][2] == "Ein Bild"
 
 
+def test_the_file_and_its_size_are_told_and_quiet_tells_nothing(
+    tmp_path, capsys, monkeypatch
+):
+    def to_html(field, path, *how):
+        Path(path).write_bytes(bytes(1_234_000))
+
+    monkeypatch.setattr(ImageField, "to_html", to_html)
+    saved(tmp_path)
+    out = tmp_path / "a.html"
+    words = ["export", str(tmp_path / "field.safetensors"), "--out", str(out)]
+    assert main.main(words) == 0
+    told = f"written to {out}, 1234 kB; open it in a browser\n"
+    assert capsys.readouterr().out == told
+    assert main.main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_export_refuses_another_suffix_and_the_cnn(tmp_path, capsys):
     config = Config(network="cnn", encoding="none", hidden_features=(4,))
     saved(tmp_path, config)
