@@ -99,3 +99,5 @@ def test_the_contact_sheet_shows_every_reconstruction(tmp_path):
         middle = sheet[top + 190, left + 100]  # images stand at the tile's foot
         expected = (255, 255, 255) if number == 3 else [255 * c for c in colour]
         np.testing.assert_array_equal(middle, expected)
+        below = sheet[top + 197 : top + 228, left : left + 200]  # its name and PSNR
+        assert (below.min() < 100) == (number < 3)

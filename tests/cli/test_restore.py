@@ -32,6 +32,7 @@ def test_a_run_has_its_images_field_and_summary(files, capsys):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["rule"] == "last" and summary["step"] == 30
     assert f"{summary['psnr_db']:.2f} dB" in said and "within 1 deviation" in said
+    assert said.endswith(f"\nwritten to {out}\n")
     restored = load_image(out / "restored.png").image
     truth = load_image(files / "image.png").image
     psnr_db = -10 * np.log10(np.mean((restored - truth) ** 2))
@@ -68,12 +69,15 @@ def test_a_mistake_is_one_line(files, capsys, monkeypatch, words, said):
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
 
 
-def test_a_sweep_has_a_folder_for_each_point_and_its_weights_in_the_summary(files):
+def test_a_sweep_has_a_folder_for_each_point_and_its_weights_in_the_summary(
+    files, capsys
+):
     out = files / "run"
     words = ["restore", str(files / "image.png"), "--denoise", "auto", "--quiet"]
     words += ["--out", str(out), "--steps", "4", "--fields", "1"]
     words += ["--sweep", "total-variation=0,0.1", "weight_decay=0.001"]
     assert main(words) == 0
+    assert capsys.readouterr().out == ""
     for weight in ("0", "0.1"):
         folder = out / f"total_variation={weight},weight_decay=0.001"
         summary = json.loads((folder / "summary.json").read_text())
