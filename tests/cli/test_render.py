@@ -107,6 +107,25 @@ def test_derivatives_are_drawn_and_kept(tmp_path, capsys):
     assert drawn.max() == 255 and drawn.min() < 60
 
 
+def test_the_file_and_its_size_are_told_and_quiet_tells_nothing(tmp_path, capsys):
+    saved(tmp_path)
+    out = tmp_path / "a.npy"
+    assert render(tmp_path, "--out", out, "--size", "2x3") == 0
+    assert capsys.readouterr().out.endswith(f"written to {out}, 2 x 3 pixels\n")
+    assert render(tmp_path, "--out", out, "--size", "2x3", "--quiet") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_link_in_a_runs_folder_is_not_followed(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    saved(tmp_path, name="other")
+    (tmp_path / "run" / "field.safetensors").symlink_to(tmp_path / "other")
+    words = ["render", str(tmp_path / "run"), "--out", str(tmp_path / "a.npy")]
+    assert main.main(words) == 4
+    assert "field.safetensors is a link" in capsys.readouterr().err
+    assert not (tmp_path / "a.npy").exists()
+
+
 REFUSED = {
     "suffix": (["--out", "a.jpg"], "unknown suffix"),
     "size zero": (["--out", "a.png", "--size", "0"], "1 to 65535"),
