@@ -4,8 +4,6 @@ Framework-free. No number that steers a fit (loss, evaluations, `target_psnr`) l
 a held-out pixel.
 """
 
-from types import EllipsisType
-
 import numpy as np
 from jaxtyping import Bool
 
@@ -41,12 +39,3 @@ def train_mask(config: Config, height: int, width: int) -> Bool[np.ndarray, "h w
         count = num_trained(config, height, width)
         mask.flat[random.choice(mask.size, count, replace=False)] = True
     return mask
-
-
-def train_index(
-    config: Config, height: int, width: int
-) -> EllipsisType | Bool[np.ndarray, "h w"]:
-    """`train_mask` as an index; `...` where it takes every pixel: it copies nothing."""
-    if config.train_pixels == "all":
-        return ...
-    return train_mask(config, height, width)

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError
-from jax_inr.inputs import as_config, as_image
+from jax_inr.inputs import as_config, as_image, paired
 from jax_inr.io.images import load_image
 from jax_inr.presets import preset
 
@@ -156,3 +156,12 @@ def test_a_pillow_image_that_is_none_is_one_line():
         with pytest.raises(ImageError, match="the Pillow image of mode") as caught:
             as_image(image)
         assert "\n" not in str(caught.value)
+
+
+def test_one_goes_with_many_and_many_with_as_many():
+    assert paired(["a"], [1, 2]) == (["a", "a"], [1, 2])
+    assert paired(["a", "b"], [1]) == (["a", "b"], [1, 1])
+    assert paired(["a", "b"], [1, 2]) == (["a", "b"], [1, 2])
+    for images, configs in (([], [1]), (["a"], []), (["a", "b"], [1, 2, 3])):
+        with pytest.raises(ConfigError):
+            paired(images, configs)

@@ -1,5 +1,6 @@
 """The process around a command: signals that save, errors in one line, devices."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -92,3 +93,35 @@ def test_hints_speak_of_options_and_values_of_other_things_stay():
     assert process.as_options(text) == (
         "use --batch-size None, --hidden-features 8 or foo=3 (path/sigma=1)"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EPIPE, ""),
+        (errno.ENOSPC, "notice: nothing more is printed: No space left on device\n"),
+    ],
+)
+def test_what_cannot_be_printed_is_forgotten_and_told_once(
+    number, said, tmp_path, capsys, monkeypatch
+):
+    """A reader that has gone, as `| head` goes, is not worth a word."""
+    with open(tmp_path / "file", "w") as file:
+
+        class Stream:
+            fileno = file.fileno
+            flush = file.flush
+
+            def write(self, text):
+                if os.path.sameopenfile(file.fileno(), null):
+                    return len(text)
+                raise OSError(number, os.strerror(number))
+
+        null = os.open(os.devnull, os.O_WRONLY)
+        monkeypatch.setattr(sys, "stdout", Stream())
+        output = process.Output()
+        output.write("a")
+        output.write("b")
+        output.flush()
+        os.close(null)
+    assert capsys.readouterr().err == said
