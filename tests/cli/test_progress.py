@@ -87,6 +87,25 @@ def test_rows_are_told_now_and_then_with_the_time_left(monkeypatch):
     assert stream.getvalue() == "row 10/40  27 s left\n"
 
 
+def test_a_quick_render_says_nothing(monkeypatch):
+    stream = io.StringIO()
+    times = [0.0, 0.5 * progress.PLAIN_SECONDS, 0.99 * progress.PLAIN_SECONDS]
+    monkeypatch.setattr(progress.time, "monotonic", iter(times).__next__)
+    with Rows(Console(file=stream, width=80), 40) as rows:
+        rows(10)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_terminal_has_a_bar_unless_it_is_to_be_quiet(quiet):
+    stream = io.StringIO()
+    console = Console(file=stream, width=150, force_terminal=True, color_system=None)
+    with Display(console, quiet) as display:
+        display(PROGRESS)
+    assert ("50/100" in stream.getvalue()) != quiet
+    assert bool(stream.getvalue()) != quiet
+
+
 def test_a_log_file_gets_no_control_codes_even_under_force_color(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     console = progress.console()

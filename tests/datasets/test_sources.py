@@ -48,6 +48,14 @@ def test_grey_images_need_no_axis_of_channels():
     assert next(iter(sourced(np.zeros((3, 8, 8))))).image.shape == (8, 8, 1)
 
 
+def test_what_has_a_length_and_no_index_is_a_stream():
+    kept = {"a": IMAGES[0], "b": IMAGES[1]}
+    first, second = sourced(kept.values())
+    assert first.image is IMAGES[0] or np.array_equal(first.image, IMAGES[0])
+    assert (first.name, second.name) == ("0", "1")
+    assert sourced(kept.values()).count is None
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "words"),
     [

@@ -111,8 +111,12 @@ def test_a_wrong_orientation_is_ignored(load, value):
     np.testing.assert_array_equal(found.image * 255, COLOUR)
 
 
+BROKEN = b"Exif\0\0garbage"
+
+
 def test_garbage_exif_does_not_hide_the_image(load):
     for garbage in (
+        BROKEN,
         b"garbage",
         b"Exif\0\0II*\0\xff\xff\xff\xff",
         b"II*\0\x08\0\0\0\x09",
@@ -120,6 +124,8 @@ def test_garbage_exif_does_not_hide_the_image(load):
         for kind in ("JPEG", "PNG", "WEBP"):
             found = load(encode(blocks(), kind, exif=garbage))
             np.testing.assert_allclose(found.image * 255, blocks(), atol=4)
+            if garbage == BROKEN:
+                assert found.notices == ("has broken EXIF data: ignored",)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF", "MPO"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jax_inr import metrics
+from jax_inr.config import Config
 from jax_inr.io import summaries
 from jax_inr.io.images import to_uint8
 
@@ -29,6 +30,19 @@ def test_dividing_by_256_is_undone_in_the_saved_picture(image):
     assert quality["psnr_db"] > 120
     assert quality["psnr_8bit_db"] > 50
     np.testing.assert_allclose(summaries.to_image(trained_on, 256), image, atol=1e-6)
+
+
+def test_held_out_pixels_are_measured_apart_from_the_trained():
+    """The fit is 0.1 off at the even rows and columns, and 0.01 at the others."""
+    image = np.full((6, 10, 3), 0.5, np.float32)
+    prediction = image * np.float32(255 / 256) + np.float32(0.01)
+    prediction[::2, ::2] += np.float32(0.09)
+    config = Config(train_pixels="alternate", batch_size=None, rgb_max=256)
+    found = summaries.split_quality(prediction, image, config)
+    assert found["train_psnr_db"] == pytest.approx(20, abs=1e-3)
+    assert found["heldout_psnr_db"] == pytest.approx(40, abs=1e-3)
+    whole = config.replace(train_pixels="all")
+    assert summaries.split_quality(prediction, image, whole) == {}
 
 
 def test_ssim_of_a_tiny_picture_is_not_available(image):
