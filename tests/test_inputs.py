@@ -60,6 +60,9 @@ def test_a_pillow_image_of_another_mode_is_shown_on_white():
     np.testing.assert_allclose(as_image(half).image[0, 0], expected, atol=1 / 255)
     palette = Image.fromarray(LEVELS).convert("P")
     assert as_image(palette).image.shape == (5, 7, 3)
+    palette = Image.new("P", (7, 5))
+    palette.info["transparency"] = 0
+    np.testing.assert_array_equal(as_image(palette).image, np.ones((5, 7, 3)))
 
 
 @pytest.mark.parametrize(

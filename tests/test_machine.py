@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jax_inr import cost, machine
+from jax_inr.errors import DeviceError
 
 MIB = 2**20
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -127,3 +128,15 @@ def test_memory_and_cores_are_told_without_jax():
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_a_device_is_the_first_of_its_kind_and_never_another(monkeypatch):
+    def devices(kind):
+        if kind == "gpu":
+            raise RuntimeError("Unknown backend:\n gpu")
+        return [f"{kind} 0", f"{kind} 1"]
+
+    monkeypatch.setattr("jax.devices", devices)
+    assert machine.select("auto") == "None 0" and machine.select("cpu") == "cpu 0"
+    with pytest.raises(DeviceError, match=r"no GPU here \(Unknown backend: gpu\)"):
+        machine.select("gpu")

@@ -8,6 +8,9 @@ import pytest
 from image_files import DISPLAY_P3, SRGB, matrix_profile, srgb_decode, srgb_encode
 from PIL import Image as PillowImage
 
+from jax_inr.errors import ImageError
+from jax_inr.io.images import load_image
+
 BLOCKS = np.kron(
     np.random.default_rng(0).integers(40, 216, (4, 6, 3)), np.ones((16, 16, 1))
 ).astype(np.uint8)
@@ -49,6 +52,13 @@ def test_a_profile_is_converted_and_the_photo_upright(load):
     expected = np.rot90(srgb_encode(linear), -1)
     np.testing.assert_allclose(found.image, expected, atol=0.04)
     assert "converted from its colour profile to sRGB" in found.notices
+
+
+def test_more_pixels_than_allowed_are_not_decoded(tmp_path):
+    (tmp_path / "a.heic").write_bytes(heic(BLOCKS))
+    with pytest.raises(ImageError, match="96x64 is more than 6143 pixels"):
+        load_image(tmp_path / "a.heic", max_pixels=64 * 96 - 1)
+    assert load_image(tmp_path / "a.heic", max_pixels=64 * 96).image.shape[0] == 64
 
 
 def test_without_the_package_the_message_says_so(refused, monkeypatch):

@@ -238,6 +238,13 @@ def test_a_file_that_grows_is_read_to_the_limit_only(png, monkeypatch):
     refusal(png, "larger than")
 
 
+def test_the_largest_file_that_is_allowed_is_read(png, monkeypatch):
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", png.stat().st_size)
+    images.load_image(png)
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", png.stat().st_size - 1)
+    refusal(png, "larger than")
+
+
 @pytest.mark.parametrize(
     "name",
     [
