@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jax_inr.coordinates import FULL, pixel_axes, pixel_grid
+from jax_inr.coordinates import FULL, check_view, pixel_axes, pixel_grid
+from jax_inr.errors import ConfigError
 
 SIZES = [(1, 1), (1, 9), (12, 17), (17, 12), (224, 224)]
 
@@ -66,3 +67,25 @@ def test_the_grid_is_the_product_of_its_axes():
     rows, columns = pixel_axes(3, 5, FULL)
     grid = pixel_grid(3, 5)
     assert (grid[..., 0] == rows[:, None]).all() and (grid[..., 1] == columns).all()
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ((0, 4), "height is 0"),
+        ((4, 65_536), "width is 65536"),
+        ((4, 4, (-1001.0, 0, 1, 1)), "top -1001, bottom 1 must lie in -1000 to 1000"),
+        ((4, 4, (0, 0, 1, 1001.0)), "left 0, right 1001 must lie in"),
+        ((4, 4, (0, np.nan, 1, 1)), "left nan, right 1 must lie in"),
+        ((4, 4, (1, 0, 1, 1)), "top 1 must be less than bottom 1"),
+        ((4, 4, (0, 2, 1, 1)), "left 2 must be less than right 1"),
+    ],
+)
+def test_a_view_that_cannot_be_is_refused(view, words):
+    with pytest.raises(ConfigError, match=words):
+        check_view(*view)
+
+
+def test_views_are_taken_up_to_their_bounds():
+    check_view(1, 65_535, (-1000, 999.5, 1000, 1000))
+    check_view(65_535, 1)

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jax_inr.config import Config
-from jax_inr.recording import PARTS, RESUMABLE_FIELDS, Identity, hash_arrays
+from jax_inr.inputs import as_image
+from jax_inr.io import summaries
+from jax_inr.io.runs import RunFolder
+from jax_inr.lanes import Position
+from jax_inr.recording import (
+    PARTS,
+    RESUMABLE_FIELDS,
+    Identity,
+    RunRecorder,
+    find,
+    hash_arrays,
+)
 
 CONFIG = Config()
 BASE = Identity("a" * 64, CONFIG)
@@ -80,3 +91,29 @@ def test_hashes_are_equal_for_equal_arrays_alone(a, b):
     assert hash_arrays(a) != hash_arrays(a[None])
     assert hash_arrays(a) != hash_arrays(a.view(np.int8))
     assert hash_arrays(np.concatenate([a, b])) != hash_arrays(a, b)
+
+
+def test_a_run_is_found_as_it_was_saved_and_other_versions_are_told(tmp_path):
+    """Nothing of it but the state decides what comes: identity, image and position."""
+    image = as_image(np.linspace(0, 1, 60, dtype=np.float32).reshape(4, 5, 3))
+    parts = (("network", "mine.network"),)
+    identity = Identity(hash_arrays(image.image), CONFIG.replace(seed=3), "jax", parts)
+    with RunFolder.create(tmp_path / "run") as folder:
+        recorder = RunRecorder(folder, identity, image)
+        recorder.begin(None)
+        begun = find(folder)
+        assert begun.identity == identity and begun.tensors is None
+        assert begun.position == Position() and begun.notices == []
+        position = Position(step=7, seconds=1.5, best_step=5, best_mse=0.25)
+        recorder.save(position, {"step": np.array(7)})
+        found = find(folder)
+        assert (found.identity, found.position) == (identity, position)
+        assert found.tensors is not None and found.tensors["step"] == 7
+        assert found.image is not None and found.notices == []
+        np.testing.assert_array_equal(found.image.image, image.image)
+        now = {**summaries.versions("jax"), "numpy": "99"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(summaries, "versions", lambda backend: now)
+            (notice,) = find(folder).notices
+    assert notice.startswith("not bit for bit the same run: numpy ")
+    assert notice.endswith("is now 99")

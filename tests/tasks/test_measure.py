@@ -1,9 +1,14 @@
 """What is estimated of measurements; the operators are held to in the tasks' tests."""
 
+import math
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from jax_inr.errors import ConfigError
 from jax_inr.tasks.measure import (
+    downsample,
     estimated_sigma,
     with_gaussian_noise,
     with_poisson_noise,
@@ -39,3 +44,22 @@ def test_noise_is_about_what_was_measured():
     photons = 50 * with_poisson_noise(values, 50, np.random.default_rng(1))
     np.testing.assert_allclose(photons, np.round(photons), atol=1e-9)
     assert with_poisson_noise(-values, 50, np.random.default_rng(0)).max() == 0
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_bicubic_downsampling_is_pillows_within_the_image(factor):
+    """At the edge they differ: the nearest pixel goes on here, weights end there."""
+    image = np.random.default_rng(0).random((48, 60, 1)).astype(np.float32)
+    small = Image.fromarray(image[..., 0]).resize(
+        (60 // factor, 48 // factor), Image.Resampling.BICUBIC
+    )
+    found = downsample(image, factor, "bicubic")[..., 0]
+    inside = np.s_[2:-2, 2:-2]
+    np.testing.assert_allclose(found[inside], np.asarray(small)[inside], atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0, 1.5, -2, math.nan, 5])
+def test_a_factor_is_a_whole_number_that_divides_the_sides(factor):
+    with pytest.raises(ConfigError, match="factor"):
+        downsample(np.zeros((4, 6, 3)), factor)
+    assert downsample(np.ones((4, 6, 3)), 2.0).shape == (2, 3, 3)
