@@ -47,6 +47,21 @@ def test_the_cosines_are_orthonormal_on_pixels():
     np.testing.assert_allclose(table.T @ table, np.eye(8), atol=1e-6)
 
 
+def test_beyond_the_image_its_blocks_at_the_edge_go_on_as_mirrors():
+    image = np.random.default_rng(2).random((16, 24, 3), np.float32)
+    encoding = of_image(image, 10**6)
+    variables = encoding.init(jax.random.key(0))
+    apply = jax.jit(jax.vmap(lambda x: encoding.apply(variables, x)))
+    sides = np.array([16, 24])
+    away = np.array([[1.0, 2.5], [2.5, 6.0]])
+    for edge in (np.array([-0.5, -0.5]), sides - 0.5):
+        before, behind = (
+            apply(jnp.asarray((edge + sign * away) / sides, jnp.float32))
+            for sign in (-1, 1)
+        )
+        np.testing.assert_allclose(before, behind, atol=1e-5)
+
+
 def test_a_fit_of_no_steps_has_them_and_more_steps_keep_them(image):
     encoding = of_image(image, 120)
     found = fit(image, {"steps": 0}, encoding=encoding, network=COLOURS)

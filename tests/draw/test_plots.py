@@ -77,14 +77,20 @@ def test_curves_of_a_perfect_or_empty_history():
 
 def test_encoding_figure_has_the_notebooks_scale_and_titles():
     channels = np.zeros((3, 4, 4))
-    figure = plots.encoding(channels, ["sin(freq 0)", "b", "c"], "cat")
+    figure = plots.encoding(channels, ["sin(freq 0)", "b", "c"])
     shown = [a for a in figure.axes if a.images]
     assert [a.get_title() for a in shown] == ["sin(freq 0)", "b", "c"]
-    # The caption stands at the top, above every panel and its title.
-    (caption,) = figure.texts
-    assert max(a.get_position().y1 for a in shown) < caption.get_position()[1] < 1
     assert shown[0].images[0].get_clim() == (-1, 1)
     assert shown[0].images[0].get_cmap().name == "RdBu"
+
+
+def test_a_caption_is_as_far_from_the_top_over_any_number_of_rows():
+    inches = []
+    for count in (3, 40):
+        figure = plots.encoding(np.zeros((count, 4, 4)), ["a"] * count, "cat")
+        (caption,) = figure.texts
+        inches.append((1 - caption.get_position()[1]) * figure.get_figheight())
+    assert inches[0] == pytest.approx(inches[1])
 
 
 def test_equal_figures_give_equal_bytes(image):
