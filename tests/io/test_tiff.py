@@ -277,10 +277,10 @@ def test_a_lossless_jpeg_never_reaches_the_decoder_that_it_would_break(refused):
 
 def test_a_sound_lossless_jpeg_is_read_exactly(load):
     levels = RNG.integers(0, 256, (16, 24), np.uint8)
-    stream = imagecodecs.jpeg8_encode(levels, lossless=True)
+    stream = bytes(imagecodecs.jpeg8_encode(levels, lossless=True))
     data = plain_tiff(24, 16, 8, 1, stream)
-    compression = [struct.pack("<HHII", 259, 4, 1, kind) for kind in (1, 7)]
-    found = load(data.replace(*compression))
+    none, jpeg = (struct.pack("<HHII", 259, 4, 1, kind) for kind in (1, 7))
+    found = load(data.replace(none, jpeg))
     np.testing.assert_array_equal(np.round(255 * found.image[..., 0]), levels)
     assert found.notices == ()
 
