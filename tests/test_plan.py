@@ -27,6 +27,15 @@ def plan_of(**fields):
 
 
 @pytest.mark.parametrize(
+    ("size", "shape"),
+    # Of 12 x 17: sides in the image's proportion whose product is about the size.
+    [(51, (6, 8)), (23, (4, 6)), (150, (10, 15)), (1, (1, 1)), (None, (12, 17))],
+)
+def test_rows_and_columns_of_a_lattice_are_as_the_images(size, shape):
+    assert plan_of(batch_size=size, sampling="lattice").grid_shape == shape
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"seed": 5},

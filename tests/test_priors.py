@@ -41,7 +41,9 @@ def test_a_weight_grows_with_the_noise_unless_it_is_given():
 
 
 def test_steps_can_be_asked_for_and_an_unknown_task_is_refused():
-    assert prior("deblur").config(8, 8, 12).steps == 12
+    short = prior("deblur").config(8, 8, 12)
+    assert (short.steps, short.eval_every) == (12, 2)
+    assert prior("deblur").config(8, 8, 3).eval_every == 1
     assert prior("deblur").config(8, 8).steps == prior("deblur").base.steps
     with pytest.raises(ConfigError, match="unknown task 'sharpen'"):
         prior("sharpen")
