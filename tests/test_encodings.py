@@ -6,16 +6,42 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.encodings import (
+    Basic,
+    Gaussian,
+    Identity,
+    Periodic,
+    PixelIndices,
+    Positional,
     basic_frequencies,
     fourier_features,
+    from_config,
     gaussian_frequencies,
     periodic_frequencies,
     positional_frequencies,
 )
 
 COORDS = pixel_grid(12, 17)
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoding"),
+    [
+        ({"encoding": "gaussian"}, Gaussian(8, 3.0, False)),
+        ({"encoding": "trainable"}, Gaussian(8, 3.0, True)),
+        ({"encoding": "periodic"}, Periodic(8, 3.0)),
+        ({"encoding": "positional"}, Positional(8, 5.0)),
+        ({"encoding": "basic"}, Basic()),
+        ({"encoding": "none"}, Identity(centred=False)),
+        ({"encoding": "none", "network": "siren"}, Identity(centred=True)),
+        ({"encoding": "none", "network": "cnn"}, PixelIndices(6, 9)),
+    ],
+)
+def test_a_config_names_its_encoding(fields, encoding):
+    config = Config(num_frequencies=8, sigma=3.0, octaves=5.0, **fields)
+    assert from_config(config, 6, 9) == encoding
 
 
 def test_features_agree_with_float64(key):
