@@ -177,7 +177,8 @@ def test_matplotlib_is_imported_by_the_settings_alone():
 
 
 @pytest.mark.parametrize(
-    ("backend", "found"), [("bad", "None"), ("svg", "svg"), ("", "None")]
+    ("backend", "found"),
+    [("bad", "None"), ("svg", "svg"), ("", "None"), (None, "None")],
 )
 def test_the_backend_is_nobodys_business(tmp_path, backend, found):
     """A bad MPLBACKEND matters nothing, a good one is kept for the user's figures."""
@@ -188,9 +189,11 @@ def test_the_backend_is_nobodys_business(tmp_path, backend, found):
         "import matplotlib\n"
         "print(matplotlib.get_backend(auto_select=False))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
-        f"assert os.environ['MPLBACKEND'] == {backend!r}"
+        f"assert os.environ.get('MPLBACKEND') == {backend!r}"
     )
-    environment = {"MPLBACKEND": backend, "PYTHONPATH": str(SOURCES.parent)}
+    environment = {"PYTHONPATH": str(SOURCES.parent)}
+    if backend is not None:
+        environment["MPLBACKEND"] = backend
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
