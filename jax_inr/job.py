@@ -49,7 +49,8 @@ class Job:
     @property
     def alike(self) -> Any:
         """Jobs of equal keys can share a program."""
-        leaves, tree = jax.tree.flatten((self.task.items, self.task.weights))
+        drawn = [penalty.items for penalty in self.task.penalties]
+        leaves, tree = jax.tree.flatten((self.task.items, self.task.weights, drawn))
         shapes = tuple(np.shape(leaf) for leaf in leaves)
         return self.plan(), tree, shapes, np.shape(self.task.values)
 

@@ -39,7 +39,7 @@ class Numbers(NamedTuple):
     """Numbers of a fit that compile nothing when they change."""
 
     rates: Rates
-    penalties: tuple[Any, ...]  # the weight of each
+    penalties: tuple[Any, ...]  # the weight of each, and its items or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,10 @@ def measurements(plan: TrainPlan, task: Task, rates: Rates) -> tuple[Any, ...]:
     items = jax.tree.map(as_arrays, task.items)
     weights = None if task.weights is None else as_arrays(task.weights)
     floats = Rates(*(jnp.asarray(x, jnp.float32) for x in rates))
-    penalties = tuple(jnp.float32(penalty.weight) for penalty in task.penalties)
+    penalties = tuple(
+        (jnp.float32(penalty.weight), jax.tree.map(jnp.asarray, penalty.items))
+        for penalty in task.penalties
+    )
     return items, values, weights, Numbers(floats, penalties)
 
 

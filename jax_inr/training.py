@@ -84,7 +84,8 @@ def penalty_loss(
 ) -> Float[Array, ""]:
     """The weighted means of the penalties at random points of the unit square.
 
-    Those without points are functions of the parameters.
+    Those with items are at random rows of them; those without points are functions of
+    the parameters.
     """
     variables = {"params": params, "constants": constants}
 
@@ -93,14 +94,19 @@ def penalty_loss(
 
     total = jnp.zeros(())
     keys = jax.random.split(key, len(plan.penalties))
-    for (function, points), weight, points_key in zip(
+    for (function, points), (weight, items), points_key in zip(
         plan.penalties, numbers.penalties, keys, strict=True
     ):
         if points is None:
             total += weight * function(params)
             continue
-        coords = jax.random.uniform(points_key, (points, 2))
-        terms = jax.vmap(lambda x, function=function: function(field, x))(coords)
+        if items is None:
+            drawn = jax.random.uniform(points_key, (points, 2))
+        else:
+            count = len(jax.tree.leaves(items)[0])
+            chosen = jax.random.randint(points_key, (points,), 0, count)
+            drawn = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], items)
+        terms = jax.vmap(lambda x, function=function: function(field, x))(drawn)
         total += weight * jnp.mean(terms)
     return total
 

@@ -9,8 +9,14 @@ from jax_inr.tasks.losses import (
     poisson,
     squared,
 )
-from jax_inr.tasks.penalties import SquaredGradient, TotalVariation, weight_decay
+from jax_inr.tasks.penalties import (
+    NonlocalVariation,
+    SquaredGradient,
+    TotalVariation,
+    weight_decay,
+)
 from jax_inr.tasks.restoration import deblur, denoise, superresolve
+from jax_inr.tasks.similar import similar_places
 from jax_inr.tasks.task import (
     Field,
     HeldOut,
@@ -31,6 +37,7 @@ __all__ = [
     "Field",
     "HeldOut",
     "Huber",
+    "NonlocalVariation",
     "Penalty",
     "Sharpened",
     "SquaredGradient",
@@ -50,6 +57,7 @@ __all__ = [
     "poisson_edit",
     "predict_item",
     "reconstruct",
+    "similar_places",
     "squared",
     "superresolve",
     "tomography",

@@ -1,7 +1,9 @@
 """Penalties of a field: functions of one position, averaged over random points.
 
-They know no grid, so they hold the field between the measurements too. Weight decay is
-a function of the parameters, and takes no points: `Penalty(weight_decay, 1e-6, None)`.
+They know no grid, so they hold the field between the measurements too. The nonlocal
+variation is one of places, of which `Penalty.items` says what they are like. Weight
+decay is a function of the parameters, and takes no points:
+`Penalty(weight_decay, 1e-6, None)`.
 """
 
 import dataclasses
@@ -47,6 +49,25 @@ class SquaredGradient:
 
     def __call__(self, field: Field, x: Float[Array, " 2"]) -> Float[Array, ""]:
         return jnp.sum(gradients(field, x, self.height, self.width) ** 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class NonlocalVariation:
+    """The mean length of a colour's differences to those of similar places.
+
+    mean_k sqrt(|f(x) - f(y_k)|**2 + epsilon**2) - epsilon, the nonlocal total variation
+    (Gilboa and Osher 2008, 10.1137/070698592) with equal weights: what recurs in an
+    image is the same wherever it does, edges and texture too, which total variation
+    would flatten. The item of a place is (1 + k, 2), its position and those of the
+    places alike; `similar_places` finds them.
+    """
+
+    epsilon: float = 1e-2
+
+    def __call__(self, field: Field, places: Float[Array, "p 2"]) -> Float[Array, ""]:
+        here, *_ = colours = jax.vmap(field)(places)
+        squares = jnp.sum((colours[1:] - here) ** 2, axis=-1)
+        return jnp.mean(jnp.sqrt(squares + self.epsilon**2) - self.epsilon)
 
 
 def weight_decay(params: Any) -> Float[Array, ""]:

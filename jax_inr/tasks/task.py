@@ -29,21 +29,24 @@ from jax_inr.tasks.losses import squared
 Field = Callable[[Float[Array, " d"]], Float[Array, " c"]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Penalty:
     """A term of the loss: the mean of `function(field, x)` at random points, weighted.
 
     weight: a number; fits that differ in it alone share a program. points: drawn at
     each step, uniformly in the unit square; None where the function is one of the
-    parameters, `function(params)`.
+    parameters, `function(params)`. items: a pytree of arrays (n, …) of which rows are
+    drawn in place of points of the square; the function then is of a field and a row.
 
     Raises:
-        ConfigError: the weight is negative or not finite, or there is no point.
+        ConfigError: the weight is negative or not finite, or there is no point, or no
+            item.
     """
 
     function: Callable[..., Any]
     weight: float
     points: int | None = 256
+    items: Any = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf:
@@ -54,6 +57,8 @@ class Penalty:
             raise ConfigError(
                 f"a penalty is asked for at {self.points} points; it needs 1 at least"
             )
+        if any(not len(leaf) for leaf in jax.tree.leaves(self.items)):
+            raise ConfigError("a penalty has 0 items to draw from")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -283,7 +288,9 @@ class Combine:
 def described(task: Task) -> str:
     """What tells a task from others: its measurements, operator, loss and penalties."""
     apart = task.held_out and described(task.held_out.task)
-    terms = [(p.function, p.points, float(p.weight)) for p in task.penalties]
+    terms = [
+        (p.function, p.points, float(p.weight), p.items) for p in task.penalties
+    ]
     operator = [task.predict, task.points, task.combine, task.loss, terms]
     numbers = [task.items, task.values, task.weights, task.shape, task.rgb_max]
     return fingerprint([*operator, *numbers, apart])

@@ -14,12 +14,14 @@ from jax_inr.errors import ConfigError, OutputError
 from jax_inr.job import make_job
 from jax_inr.plan import make_data
 from jax_inr.tasks import (
+    NonlocalVariation,
     Penalty,
     SquaredGradient,
     TotalVariation,
     absolute,
     deblur,
     reconstruct,
+    similar_places,
     weight_decay,
 )
 from jax_inr.training import init_state, train_step
@@ -60,6 +62,17 @@ def test_weight_decay_is_the_sum_of_squares_of_all_parameters():
     np.testing.assert_allclose(weight_decay(params), 14)
 
 
+def test_the_nonlocal_variation_is_the_mean_distance_to_the_colours_of_places():
+    def field(x):
+        return jnp.stack([3 * x[0], 4 * x[0], x[1]])
+
+    places = jnp.array([[0.5, 0.5], [0.7, 0.5], [0.1, 0.5], [0.5, 0.5]])
+    found = NonlocalVariation(epsilon=1e-6)(field, places)
+    np.testing.assert_allclose(found, 5 * (0.2 + 0.4 + 0.0) / 3, rtol=1e-4)
+    slope = jax.grad(lambda x: NonlocalVariation()(field, x))(places[:1].repeat(3, 0))
+    assert jnp.isfinite(slope).all()
+
+
 @pytest.mark.parametrize(
     ("weight", "points", "said"),
     [
@@ -71,6 +84,11 @@ def test_weight_decay_is_the_sum_of_squares_of_all_parameters():
 def test_a_penalty_that_cannot_be_is_refused(weight, points, said):
     with pytest.raises(ConfigError, match=said):
         Penalty(TotalVariation(), weight, points)
+
+
+def test_a_penalty_of_no_item_is_refused():
+    with pytest.raises(ConfigError, match="0 items"):
+        Penalty(NonlocalVariation(), 1.0, 4, np.zeros((0, 3, 2)))
 
 
 def test_the_total_variation_of_a_disk_is_its_circumference():
@@ -148,6 +166,30 @@ def test_a_penalty_adds_its_weighted_mean_to_the_loss():
     np.testing.assert_allclose(one_step(both)[2] - plain, 1.5, rtol=1e-4)
 
 
+def test_a_penalty_with_items_is_the_mean_over_rows_of_them():
+    """Every row as often as any other: the mean of many draws is that of the rows."""
+    plain = one_step(())[2]
+    items = {"a": np.array([1.0, 2.0, 6.0]), "b": np.array([0.0, 4.0, 5.0])}
+    penalty = Penalty(lambda field, row: row["a"] * row["b"], 0.5, 20_000, items)
+    mean = (0 + 8 + 30) / 3
+    np.testing.assert_allclose(one_step((penalty,))[2] - plain, mean / 2, rtol=0.02)
+
+
+def test_lanes_have_items_of_their_own_and_share_a_program(tmp_path):
+    """Fits of two images, each with its own similar places, are as they are alone."""
+    random = np.random.default_rng(3)
+    made = []
+    for image in random.random((2, 6, 8, 1)).astype(np.float32):
+        places = similar_places(image, 3, 3, 2)
+        penalty = Penalty(NonlocalVariation(), 0.5, 16, places)
+        made.append(reconstruct(image).replace(penalties=(penalty,)))
+    assert make_job(made[0], CONFIG).alike == make_job(made[1], CONFIG).alike
+    together = fit_many(made, CONFIG, out=tmp_path)
+    for one, many in zip(made, together, strict=True):
+        alone = fit_many(one, CONFIG)[0]
+        np.testing.assert_allclose(many.prediction, alone.prediction, atol=1e-6)
+
+
 def test_weights_of_penalties_are_numbers_of_one_program():
     """A sweep over them shares a plan, and each lane is the fit of its own weight."""
     image = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8, 1)
@@ -179,6 +221,7 @@ def test_a_run_of_another_weight_or_loss_is_another_run(tmp_path):
         task.replace(penalties=(dataclasses.replace(tv, weight=0.2),)),
         task.replace(penalties=(dataclasses.replace(tv, points=5),)),
         task.replace(penalties=(Penalty(SquaredGradient(), 0.1, 4),)),
+        task.replace(penalties=(dataclasses.replace(tv, items=np.zeros((3, 2))),)),
         first.replace(loss=absolute),
     ]
     for other in others:
