@@ -1,5 +1,6 @@
 """The suite: problems from a seed, methods tuned on one half, judged on the other."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -216,6 +217,12 @@ def test_our_rows_are_of_the_same_fits_and_the_oracle_chooses_among_their_stages
     scores = [suite.score(problem, image)["psnr_db"] for image in found[0]]
     np.testing.assert_allclose(record["oracle_psnr_db"], max(scores))
     np.testing.assert_allclose(record["psnr_db"], scores[-1])
+    # Another prior is another method, whose records are not these.
+    again = suite.attempt("inpaint-50", Named("a", scene(16)), field, None, 0, kept)
+    assert again["key"] == record["key"]
+    monkeypatch.setitem(PRIORS, "inpaint", dataclasses.replace(small, weight=0.02))
+    other = suite.attempt("inpaint-50", Named("a", scene(16)), field, None, 0, kept)
+    assert other["key"] != record["key"]
 
 
 def test_intervals_are_students_of_the_pairs():

@@ -28,11 +28,13 @@ class Method(NamedTuple):
 
     restore: of the measurements and a parameter, the image (h, w, c), or an Answer.
     parameters: to choose from; a single one where there is nothing to choose.
+    settings: what tells other settings of the method, whose records are not its own.
     """
 
     name: str
     restore: Callable[[Measured, Any], Any]
     parameters: tuple[Any, ...] = (None,)
+    settings: Callable[[], str] = str
 
 
 def biharmonic(seen: Measured, _: None) -> np.ndarray:

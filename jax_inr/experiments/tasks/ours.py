@@ -5,6 +5,7 @@ found on the images to tune by. What the fits predict on the way is kept for the
 alone.
 """
 
+import hashlib
 import time
 
 import numpy as np
@@ -94,7 +95,16 @@ class Fields:
 def methods(kind: str) -> tuple[Method, ...]:
     """A field alone, and an ensemble of fields of other seeds."""
     fields = Fields(kind)
+
+    def settings() -> str:
+        from jax_inr.priors import prior
+
+        text = repr(prior(kind.split("-")[0]))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
     return (
-        Method("field", lambda seen, _: fields.answer(seen, 1)),
-        Method("ensemble", lambda seen, _: fields.answer(seen, None)),
+        Method("field", lambda seen, _: fields.answer(seen, 1), settings=settings),
+        Method(
+            "ensemble", lambda seen, _: fields.answer(seen, None), settings=settings
+        ),
     )

@@ -190,6 +190,7 @@ def attempt(
     pixels = np.ascontiguousarray(image.image, np.float32)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     key = f"{method.name} {parameter!r} {image.name} {seed} {digest[:16]}"
+    key = f"{key} {method.settings()}".strip()
     found = kept.find(key)
     if found is not None and not draw:
         return found
