@@ -64,10 +64,11 @@ def test_shares_and_noise_are_what_their_names_say():
     assert 0.1 < covered < 0.4
 
 
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", problems.KINDS)
-def test_every_classical_method_restores_something_of_the_image(kind):
+def test_every_classical_method_restores_something_of_the_image(kind, channels):
     is_round = kind.startswith("tomography")
-    image = suite.phantom(64).image if is_round else scene()
+    image = suite.phantom(64).image if is_round else scene(channels=channels)
     problem = problems.make(kind, image, 0)
     for method in classical.methods(kind):
         middle = method.parameters[len(method.parameters) // 2]

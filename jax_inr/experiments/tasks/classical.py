@@ -82,9 +82,11 @@ def nonlocal_means(noisy: np.ndarray, sigma: float, h: float) -> np.ndarray:
     """The slow, exact mode; the cut-off `h` in units of the noise's deviation."""
     from skimage.restoration import denoise_nl_means
 
-    return denoise_nl_means(
+    smooth = denoise_nl_means(
         noisy, h=h * sigma, sigma=sigma, fast_mode=False, channel_axis=-1, **SIZES
     )
+    # It drops an axis of a single channel.
+    return smooth.reshape(noisy.shape)
 
 
 def wavelet(noisy: np.ndarray, sigma: float, kind: tuple[str, str]) -> np.ndarray:
