@@ -288,9 +288,7 @@ class Combine:
 def described(task: Task) -> str:
     """What tells a task from others: its measurements, operator, loss and penalties."""
     apart = task.held_out and described(task.held_out.task)
-    terms = [
-        (p.function, p.points, float(p.weight), p.items) for p in task.penalties
-    ]
+    terms = [(p.function, p.points, float(p.weight), p.items) for p in task.penalties]
     operator = [task.predict, task.points, task.combine, task.loss, terms]
     numbers = [task.items, task.values, task.weights, task.shape, task.rgb_max]
     return fingerprint([*operator, *numbers, apart])
