@@ -175,7 +175,7 @@ def test_a_penalty_with_items_is_the_mean_over_rows_of_them():
     np.testing.assert_allclose(one_step((penalty,))[2] - plain, mean / 2, rtol=0.02)
 
 
-def test_lanes_have_items_of_their_own_and_share_a_program(tmp_path):
+def test_lanes_have_items_of_their_own_and_share_a_program():
     """Fits of two images, each with its own similar places, are as they are alone."""
     random = np.random.default_rng(3)
     made = []
@@ -184,7 +184,7 @@ def test_lanes_have_items_of_their_own_and_share_a_program(tmp_path):
         penalty = Penalty(NonlocalVariation(), 0.5, 16, places)
         made.append(reconstruct(image).replace(penalties=(penalty,)))
     assert make_job(made[0], CONFIG).alike == make_job(made[1], CONFIG).alike
-    together = fit_many(made, CONFIG, out=tmp_path)
+    together = fit_many(made, CONFIG)
     for one, many in zip(made, together, strict=True):
         alone = fit_many(one, CONFIG)[0]
         np.testing.assert_allclose(many.prediction, alone.prediction, atol=1e-6)
