@@ -45,7 +45,10 @@ def restore(
     seeds = range(options.seed, options.seed + (options.fields or suited.fields))
     restored = restore_task(task, settings, seeds, out=out, on_notice=process.notice)
     summary: dict[str, Any] = {"task": way, **restored.summary}
-    summary["penalties"] = [penalty.weight for penalty in task.penalties]
+    summary["penalties"] = {
+        getattr(p.function, "__name__", type(p.function).__name__): p.weight
+        for p in task.penalties
+    }
     panels = {"measured": image, "restored": restored.image}
     if len(seeds) > 1:
         most = max(float(restored.doubt.max()), 1e-9)
