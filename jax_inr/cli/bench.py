@@ -14,8 +14,8 @@ class Options:
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
     """Sections to run: steps, race, parameters, kodak, many (left out: all of these);
-    choosing, whose report is docs/choosing.md; frontier, PSNR by numbers and seconds;
-    peers, other packages for the same seconds; gpu, for a machine with one."""
+    choosing and sigma, whose report is docs/choosing.md; frontier, PSNR by numbers and
+    seconds; peers, other packages for the same seconds; gpu, for a machine with one."""
     turns: int = 9
     """Turns of each contender, where speed is measured."""
     images: Path = Path("kodak")

@@ -15,6 +15,7 @@ from jax_inr.experiments.benchmark import (
     many,
     parameters,
     race,
+    sigma,
     steps,
 )
 from jax_inr.experiments.benchmark.options import Options
@@ -30,6 +31,7 @@ MODULES: dict[str, Any] = {
     "frontier": frontier,
     "peers": like,
     "gpu": gpu,
+    "sigma": sigma,
 }
 MEASURES = {name: module.measure for name, module in MODULES.items()}
 SECTIONS: dict[str, Section] = {name: m.SECTION for name, m in MODULES.items()}
@@ -70,7 +72,7 @@ def measure(
 
 def write(kept: Json, out: Path) -> None:
     """OUT.md, and its figures, from what OUT.json keeps."""
-    only_choosing = kept["sections"].keys() <= {"choosing"}
+    only_choosing = kept["sections"].keys() <= {"choosing", "sigma"}
     choosing_title = "# Choosing an optimizer and a network"
     title = choosing_title if only_choosing else "# Performance"
     report.write((title, MADE), SECTIONS, kept, out)
