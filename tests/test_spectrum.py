@@ -44,6 +44,11 @@ def test_power_is_the_variance_of_noise_and_knows_no_mean():
     assert spectrum.line_spectrum(np.ones((3, 1, 1))).shape == (0,)
 
 
+def test_the_jump_between_a_lines_ends_is_no_frequency():
+    power = spectrum.line_spectrum(np.linspace(0, 1, 64)[:, None])
+    assert power[8:].sum() < 1e-3 * power.sum()
+
+
 spectra = st.lists(st.floats(0.01, 10), min_size=8, max_size=8).map(np.array)
 
 
