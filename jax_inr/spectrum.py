@@ -28,7 +28,7 @@ SEEDS = 6
 NUM_VALUES = 16
 # Of the matched value, where pixels are held out: what meets the spectrum of trained
 # pixels overshoots what is best between them. docs/choosing.md has what it gives.
-SHARE_BETWEEN = 0.4
+SHARE_BETWEEN = 0.36
 NO_SPECTRUM = 1e-9  # power below which a line is constant, but for rounding
 
 
