@@ -9,12 +9,13 @@ import difflib
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from jax_inr.conflicts import GRIDS as GRIDS
 from jax_inr.conflicts import conflicts
 from jax_inr.errors import ConfigError
 from jax_inr.suits import suited_rate
+from jax_inr.values import AUTO, Auto, check, plain
 
 
 def _field(
@@ -87,8 +88,11 @@ class Config:
         "gaussian", "Features of a coordinate.", section="encoding"
     )
     num_frequencies: int = _field(128, "Frequencies of a Fourier encoding.", 1, 65_536)
-    sigma: float = _field(
-        10.0, "Standard deviation of the frequencies drawn, in cycles.", 1e-6, 1e4
+    sigma: float | Auto = _field(
+        10.0,
+        "Standard deviation of the frequencies drawn, in cycles; auto: by the image.",
+        1e-6,
+        1e4,
     )
     octaves: float = _field(
         6.0, "Positional frequencies go up to 2**octaves - 1 cycles.", 1e-3, 30.0
@@ -107,9 +111,10 @@ class Config:
         section="network",
     )
     activation: Literal["relu", "gelu"] = _field("relu", "Of the hidden layers of mlp.")
-    omega_0: float = _field(
+    omega_0: float | Auto = _field(
         30.0,
-        "Frequency of the periodic activations of siren, finer and wire.",
+        "Frequency of the periodic activations of siren, finer and wire; auto: by the "
+        "image.",
         1e-3,
         1e4,
     )
@@ -181,10 +186,10 @@ class Config:
             object.__setattr__(self, "learning_rate", rate)
         problems = []
         for field in dataclasses.fields(self):
-            plain = _plain(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, plain)
+            value = plain(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
             try:
-                _check(field, getattr(self, field.name))
+                check(field, getattr(self, field.name))
             except ConfigError as error:
                 problems.append((str(error), error.hint))
         # Values out of their range would only be in conflict for that.
@@ -225,6 +230,16 @@ class Config:
             suited |= {"schedule": "constant", "warmup_steps": 0}
         return {name: suited[name] for name in suited if name not in changes}
 
+    def number(self, name: str) -> float:
+        """A field's number, where one is needed; raises ConfigError for `auto`."""
+        value = getattr(self, name)
+        if value == AUTO:
+            raise ConfigError(
+                f"{name} is auto, and is found for an image alone",
+                f"give {name} as a number, or an image to fit",
+            )
+        return value
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -237,22 +252,6 @@ class Config:
         return cls().replace(**fields)
 
 
-def _plain(field: dataclasses.Field, value: Any) -> Any:
-    """Numbers of numpy as Python's, and a list for a tuple as that tuple."""
-    if get_origin(field.type) is tuple and hasattr(value, "tolist"):
-        value = value.tolist()
-    if get_origin(field.type) is tuple and isinstance(value, list | tuple):
-        return tuple(_number(item) for item in value)
-    return _number(value)
-
-
-def _number(value: Any) -> Any:
-    """A scalar of numpy, or of what behaves alike, as Python's own."""
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
-    return value
-
-
 def refuse(problems: Sequence[tuple[str, str]]) -> None:
     """Raise one ConfigError that tells all problems, each a message and its hint."""
     if problems:
@@ -260,37 +259,3 @@ def refuse(problems: Sequence[tuple[str, str]]) -> None:
             dict.fromkeys(filter(None, x)) for x in zip(*problems, strict=True)
         )
         raise ConfigError("; ".join(messages), "; ".join(hints))
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    kind = field.type
-    low, high = field.metadata["low"], field.metadata["high"]
-    name = field.name
-    if get_origin(kind) is Literal:
-        # By identity of type too: True == 1 and 255.0 == 255 are no choices.
-        if not any(value == c and type(value) is type(c) for c in get_args(kind)):
-            choices = ", ".join(str(choice) for choice in get_args(kind))
-            raise ConfigError(f"{name} is {value!r}; it must be one of {choices}")
-    elif kind is str:
-        if not isinstance(value, str) or not value.isprintable() or len(value) > 100:
-            raise ConfigError(
-                f"{name} is {value!r}; it must be text of up to 100 characters"
-            )
-    elif get_origin(kind) is tuple:
-        if not isinstance(value, tuple) or not 1 <= len(value) <= 64:
-            raise ConfigError(f"{name} is {value!r}; it must be 1 to 64 whole numbers")
-        for item in value:
-            _check_number(name, item, True, low, high)
-    elif value is not None or type(None) not in get_args(kind):
-        whole = float not in (kind, *get_args(kind))
-        _check_number(name, value, whole, low, high)
-
-
-def _check_number(name: str, value: Any, whole: bool, low: float, high: float) -> None:
-    right = isinstance(value, int if whole else int | float)
-    if isinstance(value, bool) or not right:
-        noun = "whole number" if whole else "number"
-        raise ConfigError(f"{name} is {value!r}; it must be a {noun}")
-    # NaN fails: comparisons with it are false.
-    if not low <= value <= high:
-        raise ConfigError(f"{name} is {value}; it must lie in {low:g} to {high:g}")

@@ -6,6 +6,8 @@ Framework-free.
 from typing import Any
 
 GRIDS = ("dense_grid", "hash_grid", "pyramid")
+DRAWN = ("gaussian", "periodic", "trainable")  # encodings with a sigma
+WAVES = ("siren", "finer", "wire")  # networks with an omega_0
 MAX_PERIODIC_SIGMA = 256.0
 # Fields that a resumed run may change: no step already taken depends on them.
 RESUMABLE_FIELDS = ("steps", "eval_every", "target_psnr", "max_seconds")
@@ -74,10 +76,22 @@ def conflicts(config: Any) -> list[tuple[bool, str, str]]:
             "use an even number of them",
         ),
         (
-            config.encoding == "periodic" and config.sigma > MAX_PERIODIC_SIGMA,
+            config.encoding == "periodic"
+            and config.sigma != "auto"
+            and config.sigma > MAX_PERIODIC_SIGMA,
             f"periodic frequencies are drawn from a lattice, and sigma {config.sigma}"
             " makes it too large",
             f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
+        ),
+        (
+            config.sigma == "auto" and config.encoding not in DRAWN,
+            f"sigma is auto, and encoding {config.encoding} has none",
+            "leave it out, or use encoding=gaussian",
+        ),
+        (
+            config.omega_0 == "auto" and config.network not in WAVES,
+            f"omega_0 is auto, and network {config.network} has none",
+            "leave it out, or use network=siren",
         ),
         (
             config.encoding in GRIDS[:2] and config.finest < config.coarsest,

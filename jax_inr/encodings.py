@@ -264,9 +264,10 @@ def from_config(config: Config, height: int, width: int) -> Encoding:
     match config.encoding:
         case "gaussian" | "trainable":
             is_trained = config.encoding == "trainable"
-            return Gaussian(config.num_frequencies, config.sigma, is_trained)
+            sigma = config.number("sigma")
+            return Gaussian(config.num_frequencies, sigma, is_trained)
         case "periodic":
-            return Periodic(config.num_frequencies, config.sigma)
+            return Periodic(config.num_frequencies, config.number("sigma"))
         case "positional":
             return Positional(config.num_frequencies, config.octaves)
         case "basic":

@@ -211,13 +211,15 @@ def from_config(config: Config, num_features: int, channels: int) -> FlaxNetwork
                 precision=precision,
             )
         case "siren":
-            return siren(*sizes, omega_0=config.omega_0, precision=precision)
+            omega_0 = config.number("omega_0")
+            return siren(*sizes, omega_0=omega_0, precision=precision)
         case "finer":
-            return finer_network(*sizes, omega_0=config.omega_0, precision=precision)
+            omega_0 = config.number("omega_0")
+            return finer_network(*sizes, omega_0=omega_0, precision=precision)
         case "gauss":
             return gauss_network(*sizes, scale_0=config.scale_0, precision=precision)
         case "wire":
-            omega_0, scale_0 = config.omega_0, config.scale_0
+            omega_0, scale_0 = config.number("omega_0"), config.scale_0
             return wire(*sizes, omega_0=omega_0, scale_0=scale_0, precision=precision)
         case "cnn":
             return cnn(config.hidden_features, channels, precision=precision)

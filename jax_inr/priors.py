@@ -82,7 +82,7 @@ class Prior:
         side = max(height, width)
         steps = self.base.steps if steps is None else steps
         changes: dict[str, int | float] = {
-            "omega_0": self.base.omega_0 * side / SIDE,
+            "omega_0": self.base.number("omega_0") * side / SIDE,
             "steps": steps,
             "eval_every": max(steps // 6, 1),
         }

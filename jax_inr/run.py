@@ -15,6 +15,7 @@ from jax_inr.lanes import Rules
 from jax_inr.recording import PARTS, Found, Identity, hash_arrays
 from jax_inr.results import Fit
 from jax_inr.scaling import for_image
+from jax_inr.values import AUTO, AUTOS
 
 MOST_AT_ONCE = 64  # fits of one program
 
@@ -34,6 +35,7 @@ class Run:
     found: Found | None = None  # where the run goes on
     fit: Fit | None = None
     error: Exception | None = None
+    notices: tuple[str, ...] = ()  # on what the config left to the run
 
     @property
     def config(self) -> Config:
@@ -94,11 +96,12 @@ def make_run(
                 "leave them out, or use the jax back end",
             )
         image = as_image(image)
+        config, notices = _resolved(config, image, given)
         identity = Identity(hash_arrays(image.image), config, backend)
         whole = _is_whole(config.batch_size, image.image[..., 0].size)
         rules = _rules(config, whole)
         shape = image.image.shape
-        return Run(name, image, shape, identity, rules, out=out)  # pyright: ignore
+        return Run(name, image, shape, identity, rules, out=out, notices=notices)  # pyright: ignore
     if backend != "jax":
         raise ConfigError(f"unknown back end {backend!r}", "use jax or torch")
     # A device that is absent is one line, before JAX looks for one by itself.
@@ -115,7 +118,10 @@ def _make_jax_run(
     from jax_inr.job import make_job
     from jax_inr.tensors import float32
 
+    notices: tuple[str, ...] = ()
     if "task" in given:
+        config.number("sigma")
+        config.number("omega_0")
         task, image = image, None
         if given.get("loss") is not None:
             task = task.replace(loss=given["loss"])
@@ -126,6 +132,7 @@ def _make_jax_run(
         image = as_image(image)
         if not given:
             config = for_image(config, *image.image.shape[:2])
+        config, notices = _resolved(config, image, given)
         task = tasks.from_config(config, image.image, given.get("loss"))
         digest = hash_arrays(image.image)
     with float32():
@@ -151,7 +158,26 @@ def _make_jax_run(
     rules = _rules(config, evaluates and task.held_out is None)
     if task.held_out is not None:
         rules = dataclasses.replace(rules, patience_steps=task.held_out.patience_steps)
-    return Run(name, image, task.shape, identity, rules, job, out)
+    return Run(name, image, task.shape, identity, rules, job, out, notices=notices)
+
+
+def _resolved(
+    config: Config, image: Image, given: dict[str, Any]
+) -> tuple[Config, tuple[str, ...]]:
+    """The config with numbers for `auto`, and a line on each."""
+    autos = [name for name in AUTOS if getattr(config, name) == AUTO]
+    if not autos:
+        return config, ()
+    if own := [part for part in ("encoding", "network") if part in given]:
+        raise ConfigError(
+            f"{autos[0]} is auto, which is found for the config's own networks, not "
+            f"your {own[0]}",
+            f"leave {autos[0]} out",
+        )
+    # Imported late: it draws fields, and JAX takes a second.
+    from jax_inr.spectrum import resolved
+
+    return resolved(config, image.image)
 
 
 def _is_whole(batch_size: int | None, count: int) -> bool:

@@ -134,7 +134,7 @@ def _fit(
         if run in todo:
             with failing(run):
                 _load(trainer, index, run)
-                notices = list(run.folder.notices) if run.folder else []
+                notices = [*run.notices, *(run.folder.notices if run.folder else [])]
                 for notice in notices + (run.found.notices if run.found else []):
                     options.on_notice(_named(run, notice))
                 # Nothing is written before the device and the state are known.

@@ -40,6 +40,8 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jax.monitoring  # noqa: E402
 
+# A fit imports it in a thread, and CPython 3.11 cannot parse, as the hook does, in two.
+import jax_inr.draw.plots  # noqa: E402, F401
 from jax_inr.errors import ImageError  # noqa: E402
 from jax_inr.io.images import load_image  # noqa: E402
 from jax_inr.job import make_job  # noqa: E402

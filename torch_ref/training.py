@@ -96,7 +96,7 @@ class TorchTrainer:
         if config.encoding == "gaussian":
             self.frequencies = gaussian_frequencies(
                 config.num_frequencies,
-                config.sigma,
+                config.number("sigma"),
                 _generator(config.seed, "frequencies"),
             )
         # Drawn on the CPU, so that every device starts from the same weights; the

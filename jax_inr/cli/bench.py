@@ -14,12 +14,13 @@ class Options:
 
     sections: tyro.conf.Positional[tuple[str, ...]] = ()
     """Sections to run: steps, race, parameters, kodak, many (left out: all of these);
-    choosing, whose report is docs/choosing.md; frontier, PSNR by numbers and seconds;
-    peers, other packages for the same seconds; gpu, for a machine with one."""
+    choosing and sigma, whose report is docs/choosing.md; frontier, PSNR by numbers and
+    seconds; sizes, fast and quality by the size of the image; peers, other packages
+    for the same seconds; gpu, for a machine with one."""
     turns: int = 9
     """Turns of each contender, where speed is measured."""
     images: Path = Path("kodak")
-    """Folder of the images at full size, PNG."""
+    """Folder of the images at full size, PNG; for sizes a large JPEG beside them."""
     budget_seconds: float = 480.0
     """Seconds that section gpu may take; what was measured by then is kept."""
     quick: bool = False

@@ -5,7 +5,7 @@ import dataclasses
 from jax_inr.cli.options import RunOptions
 from jax_inr.cli.parsing import check_numbers
 from jax_inr.config import GRIDS, Config, refuse
-from jax_inr.conflicts import RESUMABLE_FIELDS
+from jax_inr.conflicts import DRAWN, RESUMABLE_FIELDS, WAVES
 
 Problem = tuple[str, str]  # the message, and the way out
 
@@ -20,11 +20,10 @@ RUN_OWN = (
     "num_params",
 )
 
-_FOURIER = ("gaussian", "periodic", "trainable")
 # The choice that a field belongs to: under any other it would change nothing.
 BELONGS = {
-    "num_frequencies": ("encoding", ("positional", *_FOURIER)),
-    "sigma": ("encoding", _FOURIER),
+    "num_frequencies": ("encoding", ("positional", *DRAWN)),
+    "sigma": ("encoding", DRAWN),
     "octaves": ("encoding", ("positional",)),
     "num_levels": ("encoding", GRIDS),
     "level_features": ("encoding", GRIDS),
@@ -32,7 +31,7 @@ BELONGS = {
     "finest": ("encoding", GRIDS),
     "log2_table_size": ("encoding", ("hash_grid",)),
     "activation": ("network", ("mlp",)),
-    "omega_0": ("network", ("siren", "finer", "wire")),
+    "omega_0": ("network", WAVES),
     "scale_0": ("network", ("gauss", "wire")),
     "momentum": ("optimizer", ("sgd", "muon")),
     "beta2": ("optimizer", ("adam", "muon")),

@@ -364,3 +364,22 @@ def test_numbers_asked_for_pick_the_widths(run, tmp_path):
     code, _, errors = run(*words, "--num-params", 3, "--out", tmp_path / "no")
     assert code == 2
     assert "num_params is 3, and the smallest network of this kind has 15" in errors
+
+
+def test_auto_becomes_a_number_that_the_run_keeps(run, tmp_path):
+    out = tmp_path / "auto"
+    words = ("--size", 12, "--steps", 2, "--batch-size", 16, "--quiet", *NETWORK)
+    code, _, errors = run(*words, "--sigma", "auto", "--out", out)
+    assert code == 0
+    sigma = json.loads((out / "config.json").read_text())["sigma"]
+    assert f"sigma is {sigma:g}, by the image's spectrum" in errors
+    assert run(*words, "--sigma", "auto", "--out", out)[0] == 0
+    assert run(*words, "--sigma", sigma, "--out", out)[0] == 0
+    code, _, errors = run("--preset", "fast", "--sigma", "auto")
+    assert code == 2
+    assert errors.strip() == (
+        "error: sigma is auto, and encoding pyramid has none; leave it out, or use "
+        "--encoding gaussian"
+    )
+    code, _, errors = run("--sigma", "best")
+    assert code == 2 and len(errors.splitlines()) == 1 and "auto" in errors

@@ -362,6 +362,8 @@ def test_the_report_has_each_section_measured_and_written():
         "frontier",
         "peers",
         "gpu",
+        "sigma",
+        "sizes",
     ]
 
 

@@ -15,6 +15,8 @@ from jax_inr.experiments.benchmark import (
     many,
     parameters,
     race,
+    sigma,
+    sizes,
     steps,
 )
 from jax_inr.experiments.benchmark.options import Options
@@ -30,6 +32,8 @@ MODULES: dict[str, Any] = {
     "frontier": frontier,
     "peers": like,
     "gpu": gpu,
+    "sigma": sigma,
+    "sizes": sizes,
 }
 MEASURES = {name: module.measure for name, module in MODULES.items()}
 SECTIONS: dict[str, Section] = {name: m.SECTION for name, m in MODULES.items()}
@@ -70,7 +74,7 @@ def measure(
 
 def write(kept: Json, out: Path) -> None:
     """OUT.md, and its figures, from what OUT.json keeps."""
-    only_choosing = kept["sections"].keys() <= {"choosing"}
+    only_choosing = kept["sections"].keys() <= {"choosing", "sigma", "sizes"}
     choosing_title = "# Choosing an optimizer and a network"
     title = choosing_title if only_choosing else "# Performance"
     report.write((title, MADE), SECTIONS, kept, out)

@@ -110,7 +110,7 @@ def sharing(grid: int, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     # Tile by tile for the first sigma, then for the second, all side by side.
     variables = select(draw(plan, seed, count), [*range(count)] * len(SIGMAS))
     drawn = draw(plan_of(ADAM, (1, 1, 1)), seed)["constants"]["frequencies"]
-    scale = jnp.repeat(jnp.array(SIGMAS), count)[:, None, None] / ADAM.sigma
+    scale = jnp.repeat(jnp.array(SIGMAS), count)[:, None, None] / ADAM.number("sigma")
     variables = {**variables, "constants": {"frequencies": scale * drawn}}
     coords = pixel_grid(side, side)
 

@@ -70,7 +70,7 @@ def spectra(name: str, form: Form, image: np.ndarray, seed: int, tell: Tell) -> 
     if config.encoding == "gaussian":
         labels = [f"{name}-{sigma:g}" for sigma in SIGMAS]
         variables = select(variables, [0] * len(SIGMAS))
-        scale = jnp.array(SIGMAS)[:, None, None] / config.sigma
+        scale = jnp.array(SIGMAS)[:, None, None] / config.number("sigma")
         frequencies = variables["constants"]["frequencies"] * scale
         variables = {**variables, "constants": {"frequencies": frequencies}}
     data = data_of(plan, variables, image)
