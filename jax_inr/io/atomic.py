@@ -90,7 +90,8 @@ def atomic_file(path: StrPath, *, follow: bool = False) -> Iterator[BinaryIO]:
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {shown(path)}: it exists and is no file")
         try:
-            with open(temp, "xb") as file:
+            # To be read too: HDF5 looks at what it has written.
+            with open(temp, "x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

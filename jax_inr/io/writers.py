@@ -103,10 +103,9 @@ def _write_tiff(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> 
     channels = shape[2]
     # tifffile takes a last axis of length 1 for the width of many pages.
     axes = shape if channels > 1 else shape[:2]
+    # Bytes: of arrays tifffile calls tofile, which passes over a disk that is full.
     rows = (
-        np.ascontiguousarray(row, "<f4").reshape(axes[1:])
-        for strip in strips
-        for row in strip
+        np.ascontiguousarray(row, "<f4").tobytes() for strip in strips for row in strip
     )
     tifffile.imwrite(
         file,

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import resource
 import shutil
 from types import SimpleNamespace
 
@@ -131,6 +132,23 @@ def test_what_raises_half_way_leaves_the_old_file(tmp_path, suffix):
 
     with pytest.raises(KeyboardInterrupt):
         writers.write_image(path, broken(), *SHAPE)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", writers.SUFFIXES)
+def test_a_disk_that_fills_up_leaves_the_old_file_and_is_told(tmp_path, suffix):
+    path, limits = tmp_path / f"a{suffix}", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(b"old")
+    # Noise, which no format makes smaller than the limit; many rows, as of a render.
+    noise = np.random.default_rng(0).random((100, 100, 3), np.float32)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large") as caught:
+            writers.write_image(path, iter([noise]), 100, 100, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert "free some space" in caught.value.hint
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [path.name]
 
 
