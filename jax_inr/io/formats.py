@@ -26,6 +26,12 @@ from jax_inr.io.raster import Raster, check_pixels, finish
 
 # An allow-list: Pillow would start Ghostscript for an EPS file.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
+# Of the files in those formats, and of HEIC.
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp"),
+    *(".tif", ".tiff", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    *(".avif", ".heic", ".heif", ".hif"),
+)
 HINT = f"use an undamaged {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
 
 _CONVERT = "convert it to PNG, TIFF or JPEG first"
