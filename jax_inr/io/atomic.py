@@ -31,6 +31,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextlib.contextmanager
 def output_errors(path: StrPath) -> Iterator[None]:
     """Turns an OSError into an OutputError that names `path` and the reason."""
+    if "\0" in os.fspath(path):
+        reason = "a file's name has no NUL"
+        raise OutputError(f"cannot write {shown(path)}: {reason}", "name it otherwise")
     try:
         yield
     except OutputError:

@@ -21,7 +21,7 @@ from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError, OutputError
 from jax_inr.field import ImageField
 from jax_inr.io import writers
-from jax_inr.io.images import to_uint8
+from jax_inr.io.images import save_image, to_uint8
 from jax_inr.model import make_model
 from jax_inr.tensors import flatten
 
@@ -160,6 +160,26 @@ def test_a_png_of_nan_is_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("suffix", [".png", ".16.png"])
+def test_a_png_of_two_channels_is_refused(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(ConfigError, match="a PNG of 2 channels") as caught:
+        writers.write_image(path, bands(waves(2)), 23, 31, 2)
+    assert str(path) in str(caught.value) and os.listdir(tmp_path) == []
+
+
+def test_a_name_with_nul_is_refused(tmp_path):
+    path = f"{tmp_path}/a\0b.npy"
+    for write in (
+        lambda: writers.write_image(path, bands(waves()), *SHAPE),
+        lambda: writers.check_space(path, *SHAPE),
+        lambda: save_image(f"{tmp_path}/a\0b.png", waves()),
+    ):
+        with pytest.raises(OutputError, match="has no NUL"):
+            write()
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["a", "a.jpg", "a.png.zip", "png", "a.16"])
 def test_unknown_suffixes_are_refused(name):
     with pytest.raises(ConfigError, match="unknown suffix") as caught:
@@ -173,8 +193,12 @@ def test_a_disk_too_small_is_told_before(tmp_path, monkeypatch):
     free = 4 * 100 * 90 * 3
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
     writers.check_space(path, 100, 90, 3)
-    with pytest.raises(OutputError, match="GiB left"):
+    words = "it takes 106.64 KiB, and the disk has 105.47 KiB left"
+    with pytest.raises(OutputError, match=words):
         writers.check_space(path, 100, 91, 3)
+    words = r"it takes 3.35 GiB, .* 105.47 KiB left"
+    with pytest.raises(OutputError, match=words):
+        writers.check_space(path, 30_000, 10_000, 3)
     # What a PNG takes is not known before.
     writers.check_space(tmp_path / "a.png", 1000, 1000, 3)
     monkeypatch.undo()
@@ -188,7 +212,7 @@ def test_a_disk_that_says_it_has_no_size_is_of_unknown_size(tmp_path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: nothing)
     writers.check_space(tmp_path / "a.npy", 100, 100, 3)
     monkeypatch.setattr(nothing, "total", 1)
-    with pytest.raises(OutputError, match="GiB left"):
+    with pytest.raises(OutputError, match=r"117\.19 KiB, .* has 0 bytes left"):
         writers.check_space(tmp_path / "a.npy", 100, 100, 3)
 
 
