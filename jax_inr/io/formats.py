@@ -38,6 +38,7 @@ _CONVERT = "convert it to PNG, TIFF or JPEG first"
 _CUT = "has more than 8 bits per channel: read with 8"
 # What files begin with that are sound and not read; the first that fits counts.
 _UNREAD = {
+    b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI": "a PNG as Apple's tools change it (CgBI)",
     b"\xff\x0a": "a JPEG XL file",
     b"\0\0\0\x0cJXL ": "a JPEG XL file",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 file",
