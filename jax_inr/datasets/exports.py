@@ -4,6 +4,7 @@ DWSNets and NFN: a .pth state dict a field, splits.json, statistics. fit-a-nef: 
 with `params`, `param_config` and `labels`. Hubs: safetensors shards with a JSON index.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from jax_inr import extras
 from jax_inr.datasets.store import SPLITS
 from jax_inr.errors import ConfigError, OutputError
-from jax_inr.io.atomic import write_atomic
+from jax_inr.io.atomic import atomic_file, output_errors, write_atomic
 from jax_inr.io.text import StrPath, shown, to_json
 
 SHARD_FIELDS = 4096
@@ -74,7 +75,7 @@ def to_dwsnets(fields: Any, out: StrPath) -> None:
 
     Raises:
         ConfigError: torch is not installed, or the network has no dense layers alone.
-        OutputError: the folder is not empty.
+        OutputError: the folder is not empty, or a file cannot be written.
     """
     torch = extras.load("torch", "the .pth files need torch", "torch")
     layers = _dense_layers(fields)
@@ -88,12 +89,22 @@ def to_dwsnets(fields: Any, out: StrPath) -> None:
             path.parent.mkdir(exist_ok=True)
             arrays = state_dict(fields, int(index))
             tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
-            torch.save(tensors, path)
+            _write_torch(path, tensors)
             paths.append(path.relative_to(folder).as_posix())
         numbers = [-1 if labels is None else int(labels[i]) for i in chosen]
         splits[split] = {"path": paths, "label": numbers}
     _write_json(folder / "splits.json", splits)
-    torch.save(_torch_statistics(fields, layers), folder / "statistics.pth")
+    _write_torch(folder / "statistics.pth", _torch_statistics(fields, layers))
+
+
+def _write_torch(path: Path, tensors: dict[str, Any]) -> None:
+    import torch
+
+    # On a full disk torch.save itself names neither the file nor the reason.
+    data = io.BytesIO()
+    torch.save(tensors, data)
+    with output_errors(path):
+        path.write_bytes(data.getvalue())
 
 
 def _torch_statistics(fields: Any, layers: int) -> dict[str, Any]:
@@ -121,7 +132,7 @@ def to_fit_a_nef(fields: Any, out: StrPath) -> None:
 
     Raises:
         ConfigError: h5py is not installed.
-        OutputError: the folder is not empty.
+        OutputError: the folder is not empty, or a file cannot be written.
     """
     h5py = extras.load("h5py", "HDF5 files need h5py", "sets")
     folder = _folder(out)
@@ -131,7 +142,9 @@ def to_fit_a_nef(fields: Any, out: StrPath) -> None:
         for t in fields.layout.tensors
     ]
     count = len(fields)
-    with h5py.File(folder / f"nefs_0-{count}.hdf5", "w") as file:
+    path = folder / f"nefs_0-{count}.hdf5"
+    # HDF5 itself would only say that it "can't decrement id ref count" on a full disk.
+    with atomic_file(path) as opened, h5py.File(opened, "w") as file:
         params = file.create_dataset("params", (count, fields.layout.size), "f4")
         step = max((1 << 24) // fields.layout.size, 1)
         for start in range(0, count, step):
@@ -155,7 +168,7 @@ def to_safetensors(
     """Write shards of `params` (k, P) with their columns, and index.json for a hub.
 
     Raises:
-        OutputError: the folder is not empty.
+        OutputError: the folder is not empty, or a file cannot be written.
     """
     import safetensors.numpy
 

@@ -7,22 +7,20 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from jax_inr.errors import CheckpointError, ConfigError, ImageError
+from jax_inr.errors import CheckpointError, ConfigError, DeviceError, ImageError
+from jax_inr.io.formats import SUFFIXES
 from jax_inr.io.reading import reading
 from jax_inr.io.text import shown
 
 ARRAYS = (".npy", ".npz")
 # Names under which an .npz holds its images, and its labels.
 IMAGES, LABELS = ("images", "x", "x_train", "data", "arr_0"), ("labels", "y", "y_train")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +139,10 @@ def _of_array(images: np.ndarray, labels: Any, name: str = "the images") -> Sour
             f"{name} have shape {images.shape}, not (n, height, width, 1 or 3)",
             "put channels last",
         )
+    if images.dtype.kind not in "biuf":
+        raise ImageError(
+            f"{name} are {images.dtype}; they must be numbers", "save them as uint8"
+        )
     labels = _checked_labels(labels, len(images))
     return Source(
         len(images),
@@ -165,41 +167,63 @@ def _of_path(path: Path, labels: Any) -> Source:
 
 def _read_array(path: Path, names: tuple[str, ...]) -> np.ndarray:
     """The array of a file; an .npy is mapped, not read. Never a pickle."""
-    with _reading(path):
-        mode = "r" if path.suffix.lower() == ".npy" else None
-        found = np.load(path, mmap_mode=mode, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            there = [name for name in names if name in found.files]
-            if there or len(found.files) == 1:
-                return found[(there or found.files)[0]]
+    if path.suffix.lower() == ".npy":
+        with _reading(path):
+            # numpy opens it anew: it maps no file but by its name.
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    with _reading(path) as file, np.load(file, allow_pickle=False) as found:
+        there = [name for name in names if name in found.files]
+        if there or len(found.files) == 1:
+            return _member(found, (there or found.files)[0])
     raise ImageError(
-        f"{shown(path)} holds {', '.join(found.files[:8])}, and none of "
+        f"{shown(path)} holds {', '.join(found.files[:8]) or 'nothing'}, and none of "
         f"{', '.join(names)}",
         f"name the array {names[0]}",
     )
 
 
 def _labels_inside(path: Path) -> np.ndarray | None:
-    with _reading(path), np.load(path, allow_pickle=False) as found:
+    with _reading(path) as file, np.load(file, allow_pickle=False) as found:
         there = [name for name in LABELS if name in found.files]
-        return found[there[0]] if there else None
+        return _member(found, there[0]) if there else None
+
+
+def _member(found: Any, name: str) -> np.ndarray:
+    array = found[name]
+    # numpy gives the bytes of what is no array.
+    if not isinstance(array, np.ndarray):
+        raise ValueError("no array")
+    return array
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[BinaryIO]:
     """Turns what reading a file's arrays raises into an ImageError that names it."""
     try:
-        # numpy opens it anew: it maps no file but by its name.
-        with reading(path):
-            yield
+        with reading(path) as file:
+            try:
+                yield file
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise _damaged(path) from error
+            except MemoryError as error:
+                raise DeviceError(
+                    f"{shown(path)}: out of memory", "use an .npy, which is mapped"
+                ) from error
+            # Of hostile bytes numpy, zipfile and Python's own parser raise most kinds,
+            # whose words advise to trust the file.
+            except Exception as error:
+                raise _damaged(path) from error
     except CheckpointError as error:
         raise ImageError(str(error), "check it") from error
-    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ImageError(
-            f"{shown(path)}: {shown(str(error), 200)}", "check it"
-        ) from error
+
+
+def _damaged(path: Path) -> ImageError:
+    kind = path.suffix.lower()
+    return ImageError(
+        f"{shown(path)} is damaged, or no {kind} file of numbers", "save it anew"
+    )
 
 
 def _of_folder(path: Path, labels: Any) -> Source:

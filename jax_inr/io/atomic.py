@@ -31,6 +31,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextlib.contextmanager
 def output_errors(path: StrPath) -> Iterator[None]:
     """Turns an OSError into an OutputError that names `path` and the reason."""
+    if "\0" in os.fspath(path):
+        reason = "a file's name has no NUL"
+        raise OutputError(f"cannot write {shown(path)}: {reason}", "name it otherwise")
     try:
         yield
     except OutputError:
@@ -90,7 +93,8 @@ def atomic_file(path: StrPath, *, follow: bool = False) -> Iterator[BinaryIO]:
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {shown(path)}: it exists and is no file")
         try:
-            with open(temp, "xb") as file:
+            # To be read too: HDF5 looks at what it has written.
+            with open(temp, "x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -29,29 +29,41 @@ def nclx(data: bytes) -> tuple[int, int] | None:
 
     None where it declares none. An ICC profile beside it counts before.
     """
+    for name, body in _properties(data):
+        if name == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
+            return int.from_bytes(body[4:6]), int.from_bytes(body[6:8])
+    return None
+
+
+def is_turned(data: bytes) -> bool:
+    """Whether the primary image's irot and imir boxes turn or mirror it."""
+    return any(
+        name == b"imir" or (name == b"irot" and any(byte & 3 for byte in body[:1]))
+        for name, body in _properties(data)
+    )
+
+
+def _properties(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and body of the properties of the primary image."""
     meta = _first(data, 0, len(data), b"meta")
     if meta is None:
-        return None
+        return []
     inner = meta[0] + 4, meta[1]
     primary, properties = _first(data, *inner, b"pitm"), _first(data, *inner, b"iprp")
     if primary is None or properties is None:
-        return None
+        return []
     wide = data[primary[0]] > 0
     item = int.from_bytes(data[primary[0] + 4 : primary[0] + (8 if wide else 6)])
     container = _first(data, *properties, b"ipco")
     listed = _first(data, *properties, b"ipma")
     if container is None or listed is None:
-        return None
+        return []
     boxes = list(_boxes(data, *container))
-    colours = [
-        data[boxes[number][1] : boxes[number][2]]
+    return [
+        (boxes[number][0], data[boxes[number][1] : boxes[number][2]])
         for number in _associations(data, listed, item)
-        if number < len(boxes) and boxes[number][0] == b"colr"
+        if number < len(boxes)
     ]
-    for colour in colours:
-        if colour[:4] == b"nclx" and len(colour) >= 10:
-            return int.from_bytes(colour[4:6]), int.from_bytes(colour[6:8])
-    return None
 
 
 def _associations(data: bytes, box: tuple[int, int], item: int) -> Iterator[int]:

@@ -26,12 +26,19 @@ from jax_inr.io.raster import Raster, check_pixels, finish
 
 # An allow-list: Pillow would start Ghostscript for an EPS file.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
+# Of the files in those formats, and of HEIC.
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp"),
+    *(".tif", ".tiff", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    *(".avif", ".heic", ".heif", ".hif"),
+)
 HINT = f"use an undamaged {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
 
 _CONVERT = "convert it to PNG, TIFF or JPEG first"
 _CUT = "has more than 8 bits per channel: read with 8"
 # What files begin with that are sound and not read; the first that fits counts.
 _UNREAD = {
+    b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI": "a PNG as Apple's tools change it (CgBI)",
     b"\xff\x0a": "a JPEG XL file",
     b"\0\0\0\x0cJXL ": "a JPEG XL file",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 file",

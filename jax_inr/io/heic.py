@@ -31,6 +31,8 @@ def read(data: bytes, max_pixels: int, notices: list[str]) -> Raster:
     check_pixels(width, height, max_pixels)
     if len(file) > 1:
         notices.append("has several images: only the primary one is used")
+    if bmff.is_turned(data):
+        notices.append("turned upright, as its irot and imir boxes say")
     samples = np.asarray(opened)
     samples = samples.reshape(*samples.shape[:2], -1)
     channels = 1 if samples.shape[2] < 3 else 3

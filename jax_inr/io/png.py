@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jax_inr.errors import ImageError
 from jax_inr.io import colour
 from jax_inr.io.raster import Convert
 
@@ -25,6 +26,7 @@ _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BEFORE_PLTE = {b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM"}
 _TOLD = {*_BEFORE_PLTE, b"tRNS", b"eXIf", b"acTL"}
 _RAW_EXIF = b"Raw profile type exif\0"  # what ImageMagick wrote before eXIf was
+_HINT = "convert it to a plain PNG first"
 _MAX_INFLATED_BYTES = 2**24
 
 
@@ -72,6 +74,9 @@ def read(data: bytes) -> Chunks:
         critical = name in _CRITICAL or not name[:1].islower()
         if not sound and critical:
             raise ValueError(f"wrong checksum in chunk {name.decode('latin-1')}")
+        if critical and name not in _CRITICAL:
+            reason = f"a PNG with the unknown chunk {name.decode('latin-1')}"
+            raise ImageError(f"{reason}, without which it means nothing", _HINT)
         told = name in _TOLD and sound and name not in late
         if (
             name in (b"tEXt", b"zTXt")

@@ -78,7 +78,8 @@ def finish(raster: Raster, notices: list[str]) -> np.ndarray:
 def _check_floats(samples: np.ndarray, what: str) -> None:
     low, high = samples.min(), samples.max()
     if not (low >= 0 and high <= 1):
-        reason = f"float {what} from {low:g} to {high:g} are not in [0, 1]"
+        # Nine digits tell each float32 from 1.
+        reason = f"float {what} from {low:.9g} to {high:.9g} are not in [0, 1]"
         raise ImageError(reason, "scale them to [0, 1] and save again")
 
 

@@ -56,16 +56,32 @@ def check_counts(data: bytes) -> None:
 def converter(page: Any, channels: int, notices: list[str]) -> Convert | None:
     """By the chromaticities of a page of RGB; another curve than sRGB's is a notice."""
     curve = page.tags.valueof(_TRANSFER)
-    if curve is not None:
-        curves = np.reshape(curve, (-1, 2 ** int(page.bitspersample))) / 65535
-        expected = colour.srgb_decode(np.linspace(0, 1, curves.shape[1]))
-        if np.abs(curves - expected).max() > _CURVE_TOLERANCE:
-            notices.append("has a transfer function of its own: not applied")
+    if curve is not None and not _is_srgb(curve):
+        notices.append("has a transfer function of its own: not applied")
     xy = [*_ratios(page, _PRIMARIES), *_ratios(page, _WHITE_POINT)]
     xy += colour.D65 if len(xy) == 6 else ()
-    if channels != 3 or len(xy) != 8:
+    # Zeros over zeros say nothing.
+    if channels != 3 or len(xy) != 8 or all(map(math.isinf, xy[:6])):
         return None
-    return colour.from_gamma(None, tuple(xy), channels, notices)
+    try:
+        return colour.from_gamma(None, tuple(xy), channels, notices)
+    except ImageError:
+        notices.append("has primaries that are no colours: ignored")
+        return None
+
+
+def _is_srgb(curve: Any) -> bool:
+    """Whether one curve or three, of any length, are nearly that of sRGB."""
+    try:
+        numbers = np.asarray(curve, np.float64).ravel()
+    except (TypeError, ValueError):
+        return False
+    three = numbers.size % 3 == 0  # no power of two is
+    curves = numbers.reshape(3 if three else 1, -1) / 65535
+    if curves.shape[1] < 2:
+        return False
+    expected = colour.srgb_decode(np.linspace(0, 1, curves.shape[1]))
+    return bool(np.abs(curves - expected).max() <= _CURVE_TOLERANCE)
 
 
 def _ratios(page: Any, code: int) -> list[float]:

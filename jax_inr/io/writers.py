@@ -26,6 +26,8 @@ SUFFIXES = {
     ".npy": "NPY of floats",
 }
 
+_COLOUR_TYPES = {1: 0, 3: 2}  # of PNG, by channels
+
 Strips = Iterable[np.ndarray]
 
 
@@ -58,10 +60,18 @@ def check_space(path: StrPath, height: int, width: int, channels: int) -> None:
     # Some mounts know no size, and say that it is 0.
     if is_float(path) and disk.total and needed > disk.free:
         raise OutputError(
-            f"cannot write {shown(path)}: it takes {needed / 2**30:.2f} GiB, and the "
-            f"disk has {disk.free / 2**30:.2f} GiB left",
+            f"cannot write {shown(path)}: it takes {_in_units(needed)}, and the "
+            f"disk has {_in_units(disk.free)} left",
             "choose a smaller size or another folder",
         )
+
+
+def _in_units(count: int) -> str:
+    """Bytes in the largest unit of which there is one."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 2**power:
+            return f"{count / 2**power:.2f} {unit}"
+    return f"{count} bytes"
 
 
 def write_image(
@@ -75,12 +85,15 @@ def write_image(
             which has 1 or 3 channels.
 
     Raises:
-        ConfigError: the suffix is unknown.
+        ConfigError: the suffix is unknown, or its format has not so many channels.
         OutputError: the file cannot be written; an older one is left as it was, as it
             is when the strips themselves raise.
         ImageError: a value is not finite.
     """
     shape = (height, width, channels)
+    if not is_float(path) and channels not in _COLOUR_TYPES:
+        text = f"cannot write {shown(path)}: a PNG of {channels} channels"
+        raise ConfigError(text, "give 1 or 3 channels, or name it .tif or .npy")
     write = {".png": _write_png8, ".16.png": _write_png16, ".npy": _write_npy}
     try:
         with atomic.atomic_file(path, follow=True) as file:
@@ -103,10 +116,9 @@ def _write_tiff(file: BinaryIO, strips: Strips, shape: tuple[int, int, int]) -> 
     channels = shape[2]
     # tifffile takes a last axis of length 1 for the width of many pages.
     axes = shape if channels > 1 else shape[:2]
+    # Bytes: of arrays tifffile calls tofile, which passes over a disk that is full.
     rows = (
-        np.ascontiguousarray(row, "<f4").reshape(axes[1:])
-        for strip in strips
-        for row in strip
+        np.ascontiguousarray(row, "<f4").tobytes() for strip in strips for row in strip
     )
     tifffile.imwrite(
         file,
@@ -137,7 +149,7 @@ def _write_png(
 ) -> None:
     """PNG, third edition of the W3C's specification: every row filtered by "Up"."""
     height, width, channels = shape
-    colour_type = {1: 0, 3: 2}[channels]
+    colour_type = _COLOUR_TYPES[channels]
     file.write(b"\x89PNG\r\n\x1a\n")
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     _write_chunk(file, b"IHDR", header)

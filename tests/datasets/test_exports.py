@@ -1,6 +1,7 @@
 """Exports, read back by the libraries that others read them with."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -90,3 +91,18 @@ def test_grids_have_no_state_dict(tmp_path):
     build(tmp_path / "s.zarr", IMAGES[:2], grid, lanes=1)
     with pytest.raises(ConfigError, match="dense layers"):
         to_dwsnets(FieldSet.open(tmp_path / "s.zarr"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("export", "extra"), [(to_dwsnets, "torch"), (to_fit_a_nef, "h5py")]
+)
+def test_a_disk_that_fills_up_is_told_with_the_file(fields, tmp_path, export, extra):
+    pytest.importorskip(extra)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large") as caught:
+            export(fields, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)

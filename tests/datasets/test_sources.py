@@ -1,13 +1,17 @@
 """Sources of images: what they hold, and what they refuse."""
 
+import contextlib
 import os
+import zipfile
 
 import numpy as np
+import PIL.Image
 import pytest
 from sets import IMAGES
 
-from jax_inr import ConfigError, ImageError, save_image
+from jax_inr import ConfigError, DeviceError, ImageError, save_image
 from jax_inr.datasets.sources import sourced
+from jax_inr.io.formats import FORMATS, SUFFIXES
 
 
 def test_an_array_its_file_and_its_archive_are_the_same(tmp_path):
@@ -86,6 +90,78 @@ def test_an_archive_without_images_lists_what_it_holds(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no image"):
         sourced(tmp_path / "empty")
+
+
+def npy(header: str) -> bytes:
+    head = header.encode("latin-1")
+    return b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head + bytes(900)
+
+
+def described(shape, dtype="'<f4'"):
+    return npy(f"{{'descr':{dtype},'fortran_order':False,'shape':{shape}}}\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        described("(-1,8,8,3)"),
+        described("(1.5,8,8,3)"),
+        described(f"({10**22},8,8,3)"),
+        described(f"({10**12},8,8,3)"),
+        described("(1,8,8,3)", "'O'"),
+        described("(1,3,3,3)", "[('a','<f4')]"),
+        described("(1,3,3,3)", "'M8[s]'"),
+        described("(1,3,3,3)", "b'\xff'"),
+        npy("{'descr':'<f4',\n"),
+        npy("[" * 50_000),
+        b"",
+    ],
+)
+def test_a_hostile_array_is_an_error_of_one_line_that_names_it(tmp_path, data):
+    (tmp_path / "a.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", data)
+    for name in ("a.npy", "a.npz"):
+        # A shape of 12 TB is memory that is not there, if nothing is mapped.
+        with pytest.raises((ImageError, DeviceError)) as caught:
+            sourced(tmp_path / name)
+        line = str(caught.value)
+        assert str(tmp_path / name) in line and caught.value.hint
+        # Neither numpy's lines nor its advice to trust the file.
+        for words in ("\\n", "allow_pickle", "max_header_size"):
+            assert words not in line
+
+
+def test_no_changed_byte_of_an_array_raises_another_error(tmp_path):
+    for save, name in ((np.save, "a.npy"), (np.savez, "a.npz")):
+        save(tmp_path / name, np.zeros((1, 4, 4), np.uint8))
+        data = (tmp_path / name).read_bytes()
+        for index in range(len(data)):
+            changed = bytearray(data)
+            changed[index] ^= 0x55
+            (tmp_path / name).write_bytes(changed)
+            with contextlib.suppress(ImageError, DeviceError):
+                sourced(tmp_path / name)
+
+
+def test_an_empty_archive_holds_nothing(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w"):
+        pass
+    with pytest.raises(ImageError, match="holds nothing, and none of images"):
+        sourced(tmp_path / "a.npz")
+
+
+def test_a_folder_gives_all_that_is_read_as_an_image(tmp_path):
+    # What Pillow calls the files of the formats that we read; of HEIC it knows none.
+    PIL.Image.init()
+    of_pillow = {s for s, f in PIL.Image.EXTENSION.items() if f in (*FORMATS, "MPO")}
+    # Of several frames; the first alone would be read.
+    of_pillow -= {".avifs"}
+    assert of_pillow | {".heic", ".heif", ".hif"} == set(SUFFIXES)
+    for suffix in SUFFIXES:
+        (tmp_path / f"a{suffix.upper()}").touch()
+    (tmp_path / "a.txt").touch()
+    assert sourced(tmp_path).count == len(SUFFIXES)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

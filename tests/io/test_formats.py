@@ -566,6 +566,10 @@ def test_only_image_errors_escape(tmp_path_factory, start, rest):
         (b"%PDF-1.7\n", "a PDF file"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
         (b"\xff\x0a\x10", "a JPEG XL file"),
+        (
+            b"\x89PNG\r\n\x1a\n" + chunk(b"CgBI", b"P\0 \2") + bytes(99),
+            "a PNG as Apple's tools change it (CgBI)",
+        ),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
         (b"\x76\x2f\x31\x01" + bytes(9), "an OpenEXR file"),
         (b"#?RADIANCE\n", "a Radiance HDR file"),
@@ -767,3 +771,9 @@ def test_an_avif_without_a_colour_box_says_so(load):
     assert found.notices == (
         "says nothing of its colours in its boxes: taken for sRGB",
     )
+
+
+def test_a_png_with_an_unknown_critical_chunk_is_named(refused):
+    levels = np.zeros((3, 4), np.uint8)
+    line = refused(png(levels, 0, 8, chunk(b"ABCD", b"x")))
+    assert "a PNG with the unknown chunk ABCD" in line

@@ -109,3 +109,15 @@ def test_a_file_without_a_colour_box_says_so(load):
     assert found.notices == (
         "says nothing of its colours in its boxes: taken for sRGB",
     )
+
+
+def test_a_photo_that_is_turned_or_mirrored_says_so(load):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    for orientation in range(1, 9):
+        exif, buffer = PillowImage.Exif(), io.BytesIO()
+        exif[274] = orientation
+        # Which pillow-heif writes as irot and imir boxes.
+        image = pillow_heif.from_bytes(mode="L", size=(96, 64), data=bytes(96 * 64))
+        image.save(buffer, exif=exif.tobytes())
+        told = any("turned upright" in line for line in load(buffer.getvalue()).notices)
+        assert told == (orientation > 1), orientation

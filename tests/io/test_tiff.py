@@ -375,3 +375,33 @@ def test_chromaticities_are_applied_and_another_curve_is_told(load):
             found = load(tiff(SMALL, extratags=[curve]))
             np.testing.assert_array_equal(found.image, load(tiff(SMALL)).image)
             assert found.notices == notices
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_odd_tags_of_colour_refuse_no_image(load, dtype):
+    scale = {"u1": 1, "u2": 257, "f4": 1 / 255}[dtype]
+    image = (SMALL.astype(np.float64) * scale).astype(dtype)
+    plain = load(tiff(image, photometric="rgb"))
+    told = "has a transfer function of its own: not applied"
+    flat = "has primaries that are no colours: ignored"
+    table = np.rint(np.linspace(0, 1, 256) ** 2.2 * 65535).astype(int).tolist()
+    for tag, notices in (
+        # The numbers of 8 bits, whatever the image has.
+        ((301, 3, 768, table * 3, True), ()),
+        ((301, 3, 768, list(range(768)), True), (told,)),
+        ((301, 3, 7, list(range(7)), True), (told,)),
+        ((301, 2, 6, "words", True), (told,)),
+        ((319, 5, 6, [0, 0] * 6, True), ()),
+        ((319, 5, 6, rationals(*[0.3] * 6), True), (flat,)),
+        ((319, 5, 6, [0, 0, *rationals(*P3_XY[1:])], True), (flat,)),
+        ((319, 5, 2, rationals(0.64, 0.33), True), ()),
+    ):
+        found = load(tiff(image, photometric="rgb", extratags=[tag]))
+        np.testing.assert_array_equal(found.image, plain.image)
+        assert found.notices == (*notices, *plain.notices), tag
+
+
+def test_a_float_just_above_1_is_told_with_its_digits(refused):
+    image = np.full((4, 4), 0.5, np.float32)
+    image[1, 2] = np.nextafter(np.float32(1), np.float32(2))
+    assert "from 0.5 to 1.00000012 are not in [0, 1]" in refused(tiff(image))

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import resource
 import shutil
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from jax_inr.config import Config
 from jax_inr.errors import ConfigError, ImageError, OutputError
 from jax_inr.field import ImageField
 from jax_inr.io import writers
-from jax_inr.io.images import to_uint8
+from jax_inr.io.images import save_image, to_uint8
 from jax_inr.model import make_model
 from jax_inr.tensors import flatten
 
@@ -134,11 +135,48 @@ def test_what_raises_half_way_leaves_the_old_file(tmp_path, suffix):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [path.name]
 
 
+@pytest.mark.parametrize("suffix", writers.SUFFIXES)
+def test_a_disk_that_fills_up_leaves_the_old_file_and_is_told(tmp_path, suffix):
+    path, limits = tmp_path / f"a{suffix}", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(b"old")
+    # Noise, which no format makes smaller than the limit; many rows, as of a render.
+    noise = np.random.default_rng(0).random((100, 100, 3), np.float32)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large") as caught:
+            writers.write_image(path, iter([noise]), 100, 100, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert "free some space" in caught.value.hint
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [path.name]
+
+
 def test_a_png_of_nan_is_refused(tmp_path):
     image = waves()
     image[20, 3, 1] = np.nan
     with pytest.raises(ImageError, match=r"cannot write .*\.png: .*not finite"):
         writers.write_image(tmp_path / "a.png", bands(image), *SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".16.png"])
+def test_a_png_of_two_channels_is_refused(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(ConfigError, match="a PNG of 2 channels") as caught:
+        writers.write_image(path, bands(waves(2)), 23, 31, 2)
+    assert str(path) in str(caught.value) and os.listdir(tmp_path) == []
+
+
+def test_a_name_with_nul_is_refused(tmp_path):
+    path = f"{tmp_path}/a\0b.npy"
+    for write in (
+        lambda: writers.write_image(path, bands(waves()), *SHAPE),
+        lambda: writers.check_space(path, *SHAPE),
+        lambda: save_image(f"{tmp_path}/a\0b.png", waves()),
+    ):
+        with pytest.raises(OutputError, match="has no NUL"):
+            write()
     assert os.listdir(tmp_path) == []
 
 
@@ -155,8 +193,12 @@ def test_a_disk_too_small_is_told_before(tmp_path, monkeypatch):
     free = 4 * 100 * 90 * 3
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
     writers.check_space(path, 100, 90, 3)
-    with pytest.raises(OutputError, match="GiB left"):
+    words = "it takes 106.64 KiB, and the disk has 105.47 KiB left"
+    with pytest.raises(OutputError, match=words):
         writers.check_space(path, 100, 91, 3)
+    words = r"it takes 3.35 GiB, .* 105.47 KiB left"
+    with pytest.raises(OutputError, match=words):
+        writers.check_space(path, 30_000, 10_000, 3)
     # What a PNG takes is not known before.
     writers.check_space(tmp_path / "a.png", 1000, 1000, 3)
     monkeypatch.undo()
@@ -170,7 +212,7 @@ def test_a_disk_that_says_it_has_no_size_is_of_unknown_size(tmp_path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: nothing)
     writers.check_space(tmp_path / "a.npy", 100, 100, 3)
     monkeypatch.setattr(nothing, "total", 1)
-    with pytest.raises(OutputError, match="GiB left"):
+    with pytest.raises(OutputError, match=r"117\.19 KiB, .* has 0 bytes left"):
         writers.check_space(tmp_path / "a.npy", 100, 100, 3)
 
 
