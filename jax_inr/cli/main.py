@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     finally:
         process.Output().flush()
+        # A warning of Python's may be there still, and the disk be full.
+        with process.dropping(sys.stderr):
+            sys.stderr.flush()
     return 0
 
 

@@ -59,8 +59,23 @@ def prepare_streams() -> None:
 
 def say(text: str) -> None:
     """Print a line on standard error, where that is possible."""
-    with contextlib.suppress(OSError):
+    with dropping(sys.stderr):
         print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def dropping(stream: Any) -> Iterator[None]:
+    """Has a stream forget what it cannot write, when the process ends too."""
+    try:
+        yield
+    except OSError:
+        _forget(stream)
+
+
+def _forget(stream: Any) -> None:
+    # From here on, and for what is still buffered, there is the null device.
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), stream.fileno())
 
 
 def notice(text: str) -> None:
@@ -124,9 +139,7 @@ class Output:
         try:
             yield
         except OSError as error:
-            # From here on, and for what is still buffered, there is the null device.
-            with open(os.devnull, "wb") as null:
-                os.dup2(null.fileno(), self._stream.fileno())
+            _forget(self._stream)
             if error.errno != errno.EPIPE:
                 say(f"notice: nothing more is printed: {error.strerror}")
 

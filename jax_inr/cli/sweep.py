@@ -158,9 +158,9 @@ def parse_sweep(words: Sequence[str], config: Config) -> dict[str, list[Any]]:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The types of a field that holds one value, or None beside it."""
+    """The types of a field that holds one value, or None or `auto` beside it."""
     union = get_args(annotation)
-    return union if type(None) in union else (annotation,)
+    return union if {int, float} & {*union} and ... not in union else (annotation,)
 
 
 def configs_of(
