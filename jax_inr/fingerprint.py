@@ -237,6 +237,9 @@ def _is_of_others(thing: Any) -> bool:
 def _is_installed_class(kind: type) -> bool:
     if kind.__module__ in sys.builtin_module_names:
         return True
+    # A user's script or notebook; the file of that name may be pytest's.
+    if kind.__module__ == "__main__":
+        return False
     module = sys.modules.get(kind.__module__)
     return _is_installed(getattr(module, "__file__", None) or "")
 
