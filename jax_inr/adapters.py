@@ -52,11 +52,6 @@ def identify(thing: Any, *, with_code: bool = True) -> str:
     return f"{describe(thing)} [{fingerprint(thing, with_code=with_code)}]"
 
 
-def is_other(identity: str, other: str) -> bool:
-    """Whether two objects of `identify` differ; their words may, as a module's name."""
-    return identity.rpartition("[")[2] != other.rpartition("[")[2]
-
-
 def _own(thing: Any) -> Any:
     """The caller's object of an adapter."""
     if isinstance(thing, Foreign):

@@ -5,6 +5,8 @@ Framework-free.
 
 from typing import Any
 
+from jax_inr.values import AUTO
+
 GRIDS = ("dense_grid", "hash_grid", "pyramid")
 DRAWN = ("gaussian", "periodic", "trainable")  # encodings with a sigma
 WAVES = ("siren", "finer", "wire")  # networks with an omega_0
@@ -77,19 +79,19 @@ def conflicts(config: Any) -> list[tuple[bool, str, str]]:
         ),
         (
             config.encoding == "periodic"
-            and config.sigma != "auto"
+            and config.sigma != AUTO
             and config.sigma > MAX_PERIODIC_SIGMA,
             f"periodic frequencies are drawn from a lattice, and sigma {config.sigma}"
             " makes it too large",
             f"use sigma={MAX_PERIODIC_SIGMA} or less, or encoding=gaussian",
         ),
         (
-            config.sigma == "auto" and config.encoding not in DRAWN,
+            config.sigma == AUTO and config.encoding not in DRAWN,
             f"sigma is auto, and encoding {config.encoding} has none",
             "leave it out, or use encoding=gaussian",
         ),
         (
-            config.omega_0 == "auto" and config.network not in WAVES,
+            config.omega_0 == AUTO and config.network not in WAVES,
             f"omega_0 is auto, and network {config.network} has none",
             "leave it out, or use network=siren",
         ),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_inr.adapters import as_encoding, as_network, foreign_parts, is_other
+from jax_inr.adapters import as_encoding, as_network, foreign_parts
 from jax_inr.config import Config
 from jax_inr.errors import CheckpointError, ConfigError
 from jax_inr.io import tensorfile, text
@@ -86,10 +86,10 @@ def parse(
             network=None if network is None else as_network(network, 0),
         )
     for part, name in own.items():
-        there = str(header.get(part, "the config's own"))[:300]
-        if is_other(there, name):
+        there = str(header.get(part, "the config's own"))
+        if text.is_other(there, name):
             raise CheckpointError(
-                f"the field has {part} {there}, and {name} was given",
+                f"the field has {part} {text.shown(there, 500)}, and {name} was given",
                 "give the object that the field was fitted with",
             )
     shape = (height, width, channels)

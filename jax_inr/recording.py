@@ -16,7 +16,7 @@ from jax_inr.errors import CheckpointError, ConfigError, ImageError, OutputError
 from jax_inr.io import summaries
 from jax_inr.io.images import Image
 from jax_inr.io.runs import RunFolder
-from jax_inr.io.text import shown
+from jax_inr.io.text import is_other, shown
 from jax_inr.lanes import Position, Recorder
 
 # Objects that a caller may give in place of the config's.
@@ -42,8 +42,7 @@ class Identity:
         for part in PARTS:
             there = mine.get(part, "the config's own")
             here = theirs.get(part, "the config's own")
-            # The fingerprints, of which the words are no part: a module has two names.
-            if there.rpartition("[")[2] != here.rpartition("[")[2]:
+            if is_other(there, here):
                 return f"{part} is {there} there, and {here} here"
         for field in dataclasses.fields(Config):
             then, now = (getattr(i.config, field.name) for i in (self, other))

@@ -389,6 +389,23 @@ def test_a_module_is_the_same_under_another_name(image, tmp_path):
     ImageField.load(tmp_path / "a" / "field.safetensors", encoding=second)
 
 
+def test_a_pair_of_long_names_is_told_by_its_fingerprint(image, tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Part:
+        function: Any
+        words: str = "w" * 250
+
+        def __call__(self, *arguments):
+            return self.function(*arguments)
+
+    path = tmp_path / "field.safetensors"
+    pair = Part(pair_init), Part(pair_apply)
+    fit(image, SMALL, network=pair).field.save(path)
+    ImageField.load(path, network=(Part(pair_init), Part(pair_apply)))
+    with pytest.raises(CheckpointError, match="was given"):
+        ImageField.load(path, network=(Part(pair_init), Part(pair_apply, "v" * 250)))
+
+
 def test_names_that_meet_are_refused(image):
     def init(key):
         return {"a/b": jnp.ones((12, 3)), "a": {"b": jnp.ones(3)}}

@@ -85,3 +85,11 @@ def _real(digits: str) -> float:
     if math.isinf(value := float(digits)):
         raise ValueError("a number is too large")
     return value
+
+
+def is_other(identity: str, other: str) -> bool:
+    """Whether two objects of `adapters.identify` differ, by fingerprints in brackets.
+
+    The words before may differ for one object: a module has two names.
+    """
+    return identity.rpartition("[")[2] != other.rpartition("[")[2]
