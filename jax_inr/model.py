@@ -151,6 +151,15 @@ def make_model(
     return model
 
 
+PURE = "it must be a pure function of arrays, with shapes of its own"
+# What foreign modules of other trades do, by the words of Flax and Python.
+HINTS = {
+    "needs PRNG": "nothing is random but init: let its dropout be deterministic",
+    "is immutable": "its state stays as drawn: let its BatchNorm use_running_average",
+    "missing": "it is given the features alone: give its other arguments defaults",
+}
+
+
 def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
     """Refuse a model that is no pure function of a position, or of another width.
 
@@ -166,10 +175,12 @@ def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
             return jax.eval_shape(function, *arguments)
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
+            given = "a key" if function == model.init else "an input of shape "
+            shape = "" if function == model.init else arguments[-1].shape
             raise ConfigError(
-                f"{what} {describe(source)} cannot be traced for an input of shape "
-                f"{getattr(arguments[-1], 'shape', ())}: {reason[:200]}",
-                "it must be a pure function of arrays, with shapes of its own",
+                f"{what} {describe(source)} cannot be traced for {given}{shape}: "
+                f"{reason[:200]}",
+                next((hint for words, hint in HINTS.items() if words in reason), PURE),
             ) from error
 
     encoding, network = model.encoding, model.network
@@ -207,7 +218,8 @@ def check_model(model: Model, channels: int, num_axes: int = 2) -> None:
         )
     if colours.dtype != jnp.float32:
         raise ConfigError(
-            f"network {describe(network)} gives {colours.dtype}, not float32"
+            f"network {describe(network)} gives {colours.dtype}, not float32",
+            "let what it returns be float32: colours.astype(jnp.float32)",
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_inr.coordinates import FULL, Window, pixel_axes, pixel_grid
+from jax_inr.errors import ConfigError
 from jax_inr.model import Model, Variables
 from jax_inr.tensors import float32, structure
 
@@ -36,9 +37,25 @@ def values(
     variables: Variables,
     coords: Float[Array | np.ndarray, "*n 2"],
 ) -> Array:
-    """A function's values, compiled once for each structure and shape of coords."""
+    """A function's values, compiled once for each structure and shape of coords.
+
+    Raises:
+        ConfigError: the variables are those of several fields, stacked.
+    """
     with float32():
-        return _values(function, structure(model), variables, coords)
+        try:
+            return _values(function, structure(model), variables, coords)
+        except (TypeError, ValueError) as error:
+            drawn, given = jax.tree.leaves(model.shapes()), jax.tree.leaves(variables)
+            if len(given) == len(drawn) and all(
+                np.shape(leaf)[1:] == shape.shape
+                for leaf, shape in zip(given, drawn, strict=True)
+            ):
+                raise ConfigError(
+                    f"this field is {len(given[0])} fields in a stack",
+                    "take one: jax.tree.map(lambda leaf: leaf[0], field)",
+                ) from error
+            raise
 
 
 def render(

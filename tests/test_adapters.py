@@ -664,3 +664,45 @@ def test_a_shape_that_is_none_is_refused(shape, monkeypatch):
 def test_values_may_be_any_sequence_of_numbers(image):
     values = [[0.1, 0.2, 0.3]] * 4
     assert task_of({"values": values}).values.shape == (4, 3)
+
+
+# Modules that are no pure functions of the features
+
+
+class Dropping(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=False)(x))
+
+
+class Normalising(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(nn.BatchNorm(use_running_average=False)(x))
+
+
+class Training(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(3)(x)
+
+
+class Half(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, dtype=jnp.bfloat16)(x)
+
+
+@pytest.mark.parametrize(
+    "module, says, hint",
+    [
+        (Dropping, "cannot be traced for an input", "be deterministic"),
+        (Normalising, "cannot be traced for an input", "use_running_average"),
+        (Training, "cannot be traced for a key: .*'train'", "arguments defaults"),
+        (Half, "gives bfloat16, not float32", "astype"),
+    ],
+)
+def test_a_module_of_another_trade_is_told_what_to_do(module, says, hint, image):
+    with pytest.raises(ConfigError, match=says) as caught:
+        fit(image, SMALL, network=module())
+    assert module.__name__ in str(caught.value) and hint in caught.value.hint

@@ -13,7 +13,7 @@ from jax.core import Tracer
 
 from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
-from jax_inr.errors import CheckpointError, OutputError
+from jax_inr.errors import CheckpointError, ConfigError, OutputError
 from jax_inr.field import ImageField
 from jax_inr.io import tensorfile
 from jax_inr.io.text import shown
@@ -194,6 +194,18 @@ def test_apply_composes_with_jit_vmap_and_grad():
     both = jax.jit(jax.vmap(field.apply, (0, None)))(ensemble, coords)
     np.testing.assert_allclose(both[0], expected, atol=1e-6)
     assert np.abs(both[1] - both[0]).max() > 1e-3
+
+
+def test_fields_in_a_stack_are_rendered_by_vmap_and_refused_by_render():
+    field = field_of(MLP)
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), field, field)
+    coords = jnp.asarray(pixel_grid(12, 17))
+    both = jax.vmap(lambda field: field.apply(field.params, coords))(stack)
+    np.testing.assert_allclose(both[1], field(coords), atol=1e-6)
+    for draw in (stack.render, lambda: stack(coords), lambda: stack.gradient(coords)):
+        with pytest.raises(ConfigError, match="2 fields in a stack") as caught:
+            draw()
+        assert "take one" in caught.value.hint
 
 
 def test_the_picture_has_a_gradient_in_space_and_in_the_parameters():
