@@ -54,6 +54,15 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as slow the cases that `slow_cases` of their test names."""
+    for item in items:
+        names = {name for mark in item.iter_markers("slow_cases") for name in mark.args}
+        if names and item.callspec.id in names:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(7)

@@ -213,6 +213,7 @@ def test_a_users_encoding_lives_as_ours_do(image, tmp_path, user_encoding):
     whole_life(image, tmp_path, {"encoding": user_encoding})
 
 
+@pytest.mark.slow_cases("equinox", "sequential", "object", "pair")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_users_network_lives_as_ours_do(name, image, tmp_path):
     whole_life(image, tmp_path, {"network": NETWORKS[name]()})
@@ -267,10 +268,12 @@ def noisy_sgd(rate=0.5):
     return optax.GradientTransformation(init, update)
 
 
+@pytest.mark.slow
 def test_an_optimizers_state_of_any_type_is_saved_and_resumed(image, tmp_path):
     whole_life(image, tmp_path, {"optimizer": noisy_sgd()})
 
 
+@pytest.mark.slow
 def test_a_state_with_a_random_key_is_rolled_back_where_a_fit_diverges(image, tmp_path):
     sound = noisy_sgd()
 
@@ -284,6 +287,7 @@ def test_a_state_with_a_random_key_is_rolled_back_where_a_fit_diverges(image, tm
         fit(image, SMALL, optimizer=breaking, out=tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_an_integer_buffer_of_an_equinox_module_is_a_constant(image, tmp_path):
     class Permuted(eqx.Module):
         order: Any
@@ -308,10 +312,12 @@ def small_state(image, optimizer, tmp_path):
     whole_life(image, tmp_path, {"optimizer": optimizer})
 
 
+@pytest.mark.slow
 def test_a_state_of_bfloat16_is_saved_and_resumed(image, tmp_path):
     small_state(image, optax.adam(0.02, mu_dtype=jnp.bfloat16), tmp_path)
 
 
+@pytest.mark.slow
 def test_random_keys_among_constants_are_saved_and_resumed(image, tmp_path):
     def init(key):
         return {"params": pair_init(key), "constants": {"key": key}}
@@ -323,6 +329,7 @@ def test_random_keys_among_constants_are_saved_and_resumed(image, tmp_path):
     whole_life(image, tmp_path, {"network": (init, apply)})
 
 
+@pytest.mark.slow
 def test_a_network_of_one_array(image, tmp_path):
     pair = lambda key: 0.1 * jax.random.normal(key, (12, 3)), lambda w, x: x @ w
     whole_life(image, tmp_path, {"network": pair})
@@ -338,6 +345,7 @@ class Loss:
         return (self.factor * (prediction - value)) ** 2
 
 
+@pytest.mark.slow
 def test_what_has_no_hash_is_a_loss_and_a_pair_too(image, tmp_path):
     class Apply(Loss):
         def __call__(self, params, features):
@@ -354,6 +362,7 @@ def by_name(prediction, value):
     return (FACTOR * (prediction - value)) ** 2
 
 
+@pytest.mark.slow_cases("name")
 @pytest.mark.parametrize("kind", ["object", "name"])
 def test_a_loss_that_has_changed_is_compiled_anew(kind, image, monkeypatch):
     loss = Loss() if kind == "object" else by_name
@@ -444,6 +453,7 @@ def test_another_task_is_another_run(change, tmp_path):
         fit(first.replace(**other), config, out=tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_an_equinox_network_of_a_caller_with_x64(image, tmp_path):
     with jax.enable_x64(True):
         network = equinox_network()
@@ -477,6 +487,7 @@ OTHERS: dict[str, tuple[str, Any, Any]] = {
 }
 
 
+@pytest.mark.slow_cases("closure", "schedule", "start", "activation")
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_object_is_another_run(name, image, tmp_path):
     part, first, other = OTHERS[name]

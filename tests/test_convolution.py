@@ -79,6 +79,7 @@ def assert_equal_but_for_rounding(got, want, bound):
     np.testing.assert_allclose(got, want, rtol=0, atol=atol)
 
 
+@pytest.mark.slow_cases("size14-features14", "size17-features17", "size18-features18")
 @pytest.mark.parametrize(("size", "features"), CASES)
 def test_value_and_gradients_are_those_of_xla(size, features):
     arrays = draw(*size, *features)
@@ -109,6 +110,7 @@ def test_value_is_the_direct_sum_in_float64(size, features):
     assert_equal_but_for_rounding(got, direct(image, kernel, bias), bound)
 
 
+@pytest.mark.slow_cases("in_axes0-features3", "in_axes1-features3")
 @pytest.mark.parametrize("features", FORMS)
 @pytest.mark.parametrize("in_axes", [(0, 0, 0, 0), (0, None, None, 0)])
 def test_vmap_is_a_loop(features, in_axes):

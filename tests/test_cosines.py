@@ -62,6 +62,7 @@ def test_beyond_the_image_its_blocks_at_the_edge_go_on_as_mirrors():
         np.testing.assert_allclose(before, behind, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fit_of_no_steps_has_them_and_more_steps_keep_them(image):
     encoding = of_image(image, 120)
     found = fit(image, {"steps": 0}, encoding=encoding, network=COLOURS)

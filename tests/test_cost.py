@@ -54,6 +54,7 @@ def test_the_estimate_is_right_within_a_factor(name):
     assert xla_bytes / 1.5 < cost.job_bytes(job) < 1.5 * xla_bytes
 
 
+@pytest.mark.slow
 def test_what_is_compiled_is_counted_for_all_lanes():
     trainer = JaxTrainer([job_of(CNN.replace(seed=seed), 12, 17) for seed in (0, 1)])
     alone = JaxTrainer([job_of(CNN, 12, 17)])
@@ -74,6 +75,7 @@ def test_the_estimate_grows_with_what_costs_memory():
     assert cost.job_bytes(job_of(huge)) > 4 * 64 * 4096**2
 
 
+@pytest.mark.slow_cases("cnn", "hash_grid")
 @pytest.mark.parametrize("name", ["gaussian", "hash_grid", "siren", "cnn"])
 def test_parameters_are_those_that_are_drawn(name):
     model = job_of(CASES[name], 12, 17).model

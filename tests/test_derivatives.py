@@ -90,6 +90,7 @@ def near(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * scale)
 
 
+@pytest.mark.slow_cases("wire", "gelu")
 @pytest.mark.parametrize("name", SMOOTH)
 def test_derivatives_are_those_of_finite_differences(name):
     field = field_of(SMOOTH[name])
@@ -101,6 +102,7 @@ def test_derivatives_are_those_of_finite_differences(name):
     near(field.laplacian(COORDS), differences(colours, COORDS, 2).sum(-1))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_relu_field_and_of_a_grey_one():
     relu = field_of(GELU.replace(activation="relu"))
     # No finite difference across a kink: JAX's own reverse mode, which is no jvp.
@@ -110,6 +112,7 @@ def test_the_gradient_of_a_relu_field_and_of_a_grey_one():
     np.testing.assert_array_equal(grey.gradient(COORDS), grey.jacobian(COORDS)[:, 0])
 
 
+@pytest.mark.slow_cases("laplacian")
 @pytest.mark.parametrize("kind", ["jacobian", "gradient", "laplacian"])
 def test_derivatives_take_any_axes_and_compose(kind):
     function = getattr(field_of(GELU), kind)
@@ -124,6 +127,7 @@ def test_derivatives_take_any_axes_and_compose(kind):
     assert np.isfinite(again).all() and np.abs(again).max() > 0
 
 
+@pytest.mark.slow
 def test_a_field_holds_in_float64_what_float32_rounds():
     field = field_of(GELU)
     with jax.enable_x64(True):

@@ -478,6 +478,7 @@ def test_a_library_that_is_missing(module, fit_py, tmp_path):
     assert names(tmp_path) == {"blocked"}
 
 
+@pytest.mark.slow
 def test_a_refusal_leaves_the_run_that_it_was_to_replace(run, fit_py, tmp_path):
     """Whatever stands in the way, a device or memory, comes before the removal."""
     shutil.copytree(run, tmp_path / "run")
@@ -655,6 +656,7 @@ def test_another_back_end_is_refused_by_name(copy, fit_py, tmp_path, no_jax):
     assert "is of the jax back end" in line and "torch" in line
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_a_state_of_another_back_end_is_refused_by_name(copy, fit_py, tmp_path):
     """The header says torch, and the tensors are those of JAX."""
@@ -670,6 +672,7 @@ def test_a_state_of_another_back_end_is_refused_by_name(copy, fit_py, tmp_path):
     assert "no state of this fit in the torch back end: params/" in line
 
 
+@pytest.mark.slow
 def test_a_state_without_its_momentum_is_refused_by_name(copy, fit_py, tmp_path):
     for path in checkpoints(copy):
         tensors, header = tensorfile.load_tensors(path, "checkpoint")
@@ -783,6 +786,7 @@ def test_a_strange_environment_changes_nothing(run, tmp_path):
     assert left <= {"home", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_any_name_of_a_picture(tmp_path, fit_py):
     """255 bytes that are no UTF-8, quotes and a line break; a dash first, and cats."""
     odd = b'it\'s "\xff"\n'
@@ -894,6 +898,7 @@ sys.exit(cli.main(["fit", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(tmp_path):
     """Poisoned at step 7: the sigmoid saturates at a huge rate and stays finite."""
     words = (*QUICK, *CONSTANT, "--steps", 50, "--eval-every", 2, "--out", "run")
@@ -917,6 +922,7 @@ def test_a_loss_that_is_not_finite(tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in tensors.values())
 
 
+@pytest.mark.slow
 def test_a_fit_worse_than_its_start_says_so(fit_py, tmp_path):
     words = (*QUICK, *CONSTANT, "--learning-rate", 1e6, "--steps", 20, "--out", "run")
     result = fit_py(*words, cwd=tmp_path)
@@ -968,6 +974,7 @@ def compiling(run: Path, process: subprocess.Popen[str]) -> None:
     wait_for((run / "metrics.jsonl").exists, process)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_chunk_and_ignored_sighup_nothing(tmp_path, no_jax):
     """While it runs, its folder is locked: whoever wants it is told who has it."""
     ignore = after("signal.signal(signal.SIGHUP, signal.SIG_IGN)")
@@ -996,6 +1003,7 @@ def test_sigterm_ends_a_chunk_and_ignored_sighup_nothing(tmp_path, no_jax):
     assert (run / "summary.json").exists()
 
 
+@pytest.mark.slow_cases("2")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
@@ -1013,6 +1021,7 @@ def test_a_signal_while_compiling_leaves_a_run_to_resume(number, tmp_path):
     assert (tmp_path / "run" / "reconstruction.png").exists()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(tmp_path):
     process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
     compiling(tmp_path / "run", process)
@@ -1082,6 +1091,7 @@ def held(event: str, times: int, *words, cwd: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow_cases("2-os.remove")
 @pytest.mark.parametrize(
     ("number", "event"), [(signal.SIGTERM, "os.rename"), (signal.SIGINT, "os.remove")]
 )
@@ -1096,6 +1106,7 @@ def test_a_signal_inside_a_save_lets_it_end(number, event, tmp_path):
     assert load_image(tmp_path / "run" / "reconstruction.png").image.shape == (8, 8, 3)
 
 
+@pytest.mark.slow
 def test_a_second_signal_inside_a_save_leaves_the_checkpoints_before(tmp_path):
     process = held("os.rename", 4, *ENDLESS, "--out", "run", cwd=tmp_path)
     before = {path: path.read_bytes() for path in checkpoints(tmp_path / "run")}
@@ -1148,6 +1159,7 @@ def killed_and_resumed(folder: Path, kills: int, *words) -> int:
 TWENTY = pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
 
 
+@pytest.mark.slow_cases("1")
 @pytest.mark.parametrize("kills", [1, TWENTY])
 def test_killed_runs_end_as_if_they_had_not_been(kills, tmp_path):
     steps = killed_and_resumed(tmp_path, kills)
@@ -1230,6 +1242,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_render_when_spawned_and_load_when_forked(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "workers.py").write_text(WORKERS)

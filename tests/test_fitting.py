@@ -434,6 +434,7 @@ def kill_at(monkeypatch, number, torn):
     return count
 
 
+@pytest.mark.slow_cases("after")
 @pytest.mark.parametrize("torn", [False, True], ids=["before", "after"])
 def test_a_run_killed_at_any_file_goes_on_by_the_same_call(
     tmp_path, whole_image, quick, monkeypatch, torn
@@ -625,6 +626,7 @@ def drop_momentum(folder):
         save_tensors(path, "checkpoint", tensors, header)
 
 
+@pytest.mark.slow_cases("keyboard")
 @pytest.mark.parametrize("how", INTERRUPTS)
 def test_a_batch_of_8_goes_on_byte_for_byte(
     tmp_path, eight, no_figures, monkeypatch, how
@@ -747,6 +749,7 @@ OPTIMIZERS = Config.__dataclass_fields__["optimizer"].type.__args__
 QUICKEST = ("sgd", "lbfgs", "adam", "muon")
 
 
+@pytest.mark.slow_cases("lbfgs", "muon")
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -121,6 +121,7 @@ def test_hashed_points_interpolate_as_dense_ones_do():
     )
 
 
+@pytest.mark.slow_cases("224-12", "40-7", "1-1")
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 7), (13, 37), (224, 12)])
 def test_a_cartesian_product_gives_what_its_positions_give(height, width):
     rows, columns = jnp.arange(height) / height, jnp.arange(width) / width
@@ -132,6 +133,7 @@ def test_a_cartesian_product_gives_what_its_positions_give(height, width):
         np.testing.assert_allclose(found.reshape(-1, 6), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_device_interpolates_alike():
     """The products of a GPU, and the rows of a CPU, values and gradients."""
     table = draw_tables(PYRAMID)[2]
@@ -170,6 +172,7 @@ def test_a_config_names_its_pyramid():
     )
 
 
+@pytest.mark.slow_cases("dense")
 @pytest.mark.parametrize("grid", [DENSE, HASH], ids=["dense", "hash"])
 def test_gradients_reach_tables_and_coordinates(grid):
     tables = draw_tables(grid)

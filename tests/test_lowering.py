@@ -23,6 +23,7 @@ def small(name):
     return config.replace(batch_size=config.batch_size and 64)
 
 
+@pytest.mark.slow_cases("cnn", "fast", "quality")
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_train_chunk_lowers_for_a_gpu_and_a_tpu(name, image):
     config = small(name)

@@ -51,6 +51,7 @@ def assert_alike(many, single, tolerance=2e-5):
     np.testing.assert_allclose(many.field.render(), single.field.render(), atol=1e-4)
 
 
+@pytest.mark.slow_cases("grid", "siren", "cnn", "alternate", "full")
 @pytest.mark.parametrize(
     "config",
     [QUICK, BATCH, GRID, SIREN, CNN, ALTERNATE],
@@ -62,6 +63,13 @@ def test_images_give_what_single_fits_give(config, image):
         assert_alike(many, fit(one, config))
 
 
+@pytest.mark.slow_cases(
+    "config1-seed-values1",
+    "config5-scale_0-values5",
+    "config0-seed-values0",
+    "config4-omega_0-values4",
+    "config3-learning_rate-values3",
+)
 @pytest.mark.parametrize(
     ("config", "name", "values"),
     [
@@ -95,6 +103,7 @@ def test_a_fit_that_diverges_keeps_its_last_good_state_and_stops_no_other(image)
     assert all(np.isfinite(tensor).all() for tensor in bad.tensors.values())
 
 
+@pytest.mark.slow
 def test_fits_of_any_structure_go_together(image):
     """Other shapes, networks, steps and rules: each result is that of a single fit."""
     images = [image, image[:, :16], image, image]
@@ -133,6 +142,7 @@ def test_what_does_not_go_together_is_refused(image):
         fit_many([image], [QUICK] * 2, names=["a", "a"])
 
 
+@pytest.mark.slow
 def test_a_batch_killed_in_the_middle_goes_on_byte_for_byte(image, tmp_path):
     configs = [BATCH.replace(seed=seed, steps=30) for seed in range(8)]
     fit_many([image], configs, out=tmp_path / "through")
@@ -172,6 +182,7 @@ print(len(jax.devices()))
 """
 
 
+@pytest.mark.slow
 def test_fits_are_shared_by_all_devices(image, tmp_path):
     """Five fits over three devices: padded, and the same numbers as on one."""
     np.save(tmp_path / "image.npy", image)

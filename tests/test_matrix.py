@@ -94,6 +94,7 @@ def test_all_pairs_are_among_the_triples():
         assert found == {(a, b) for a in names[0] for b in names[1]}
 
 
+@pytest.mark.slow_cases("wire", "siren", "gauss", "finer")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_fits(network, tmp_path):
     encoding = ENCODINGS[NETWORKS.index(network)]

@@ -24,6 +24,7 @@ def family(count: int, seed: int) -> np.ndarray:
     return (0.5 + 0.4 * np.sin(4 * rows + 2 * columns + phase))[..., None]
 
 
+@pytest.mark.slow_cases("maml")
 @pytest.mark.parametrize("method", ["reptile", "maml"])
 def test_a_start_is_nearer_to_held_out_images(method, tmp_path):
     told = []
@@ -86,6 +87,7 @@ def test_the_gradient_of_maml_is_that_of_finite_differences():
     assert (float(ahead) - float(behind)) / 2 == pytest.approx(slope, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_start_is_an_image_field_that_fits_begin_with(tmp_path):
     start = learn_start(family(3, 0), CONFIG, outer_steps=1, inner_steps=1)
     start.save(tmp_path / "s.safetensors")

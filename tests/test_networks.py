@@ -340,6 +340,7 @@ ACTIVATIONS = {
 }
 
 
+@pytest.mark.slow_cases("siren")
 @pytest.mark.parametrize("network", list(ACTIVATIONS))
 def test_periodic_and_gaussian_activations_agree_with_float64(network):
     config = MLP.replace(network=network, encoding="none", omega_0=5.0, scale_0=3.0)

@@ -142,6 +142,7 @@ def test_muon_orthogonalises_hidden_matrices_and_nothing_else():
         np.testing.assert_allclose(sizes, sizes.max(), rtol=1e-3)
 
 
+@pytest.mark.slow_cases("lbfgs")
 @pytest.mark.parametrize("name", get_args(Optimizer))
 def test_every_optimizer_goes_down_a_bowl(name):
     config = Config(optimizer=name, learning_rate=0.02, momentum=0.5)

@@ -78,6 +78,7 @@ def run_python(source: str, names: dict) -> None:
 QUICK = ("README.md", "docs/index.md")  # the others take minutes together
 
 
+@pytest.mark.slow_cases("docs/index.md")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(p, marks=[] if p in QUICK else pytest.mark.slow) for p in PAGES],
@@ -112,6 +113,16 @@ def test_a_promise_that_is_not_kept_is_noticed():
         run_command("jaxinr fit")
 
 
+@pytest.mark.slow_cases(
+    "networks.md",
+    "fits.md",
+    "tasks.md",
+    "sets.md",
+    "fields.md",
+    "encodings.md",
+    "training.md",
+    "datasets.md",
+)
 @pytest.mark.parametrize("page", API)
 def test_examples_of_the_reference_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

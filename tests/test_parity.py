@@ -284,6 +284,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow_cases("cnn", "cnn with momentum")
 @pytest.mark.parametrize("case", STEPS)
 def test_steps_of_sgd_agree(case, target):
     trainers = numbers.paired_trainers(STEPS[case], target)
@@ -364,6 +365,7 @@ def comparable(ours, theirs):
     return abs(ours - theirs) <= 0.3
 
 
+@pytest.mark.slow_cases("whole")
 @pytest.mark.parametrize("config", [SMALL, BATCHES], ids=["whole", "batches"])
 def test_independent_draws_end_at_a_comparable_psnr(config):
     assert comparable(mean_psnr(jax_fit, config), mean_psnr(torch_fit, config))
@@ -380,6 +382,7 @@ def test_another_system_is_called_different(change):
 # Field files
 
 
+@pytest.mark.slow_cases("jax-cnn")
 @pytest.mark.parametrize("network", CONFIGS)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_field_file_of_either_opens_in_both(tmp_path, levels, backend, network):

@@ -45,6 +45,7 @@ def test_compilations_are_counted():
     assert count[0] >= 1
 
 
+@pytest.mark.slow_cases("fast", "cnn", "quality", "fourier")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_another_number_compiles_nothing(name):
     config = CONFIGS[name]
@@ -57,6 +58,7 @@ def test_another_number_compiles_nothing(name):
     assert {what: count for what, count in compiled.items() if count} == {}
 
 
+@pytest.mark.slow_cases("quality")
 @pytest.mark.parametrize("name", ["default", "quality"])
 def test_many_fits_with_other_numbers_compile_nothing(name):
     config = CONFIGS[name]

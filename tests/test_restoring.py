@@ -90,6 +90,7 @@ class Untouchable:
         raise AssertionError("the truth was read")
 
 
+@pytest.mark.slow_cases("last")
 @pytest.mark.parametrize("rule", ["last", "discrepancy", "held_out"])
 def test_no_rule_reads_the_truth(rule):
     task = tasks_of(smooth())["inpaint"].replace(image=Untouchable())
@@ -156,6 +157,19 @@ def test_calibration_counts_the_truth_and_finds_the_scale_of_gaussian_doubt():
     np.testing.assert_allclose(found["within_2"], 0.9545, atol=0.01)
 
 
+@pytest.mark.slow_cases(
+    "laplacian",
+    "gradients",
+    "clone",
+    "superresolve",
+    "deblur",
+    "differences",
+    "five points",
+    "denoise",
+    "own",
+    "bicubic",
+    "weighted",
+)
 @pytest.mark.parametrize("name", tasks_of(smooth()))
 def test_resuming_in_the_middle_of_a_task_is_byte_equal(name, tmp_path):
     task = tasks_of(smooth())[name]

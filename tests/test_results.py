@@ -36,6 +36,7 @@ def fields(image):
     return [fit(image, config).field for config in configs]
 
 
+@pytest.mark.slow
 def test_a_field_goes_through_jit(fields):
     values: Any = jax.jit(lambda field, coords: field.apply(field.params, coords))
     for field in fields:
@@ -63,6 +64,7 @@ def test_a_fit_and_a_field_say_what_they_are_in_one_line(image):
     assert repr(result.field) == "ImageField(12x17x3, 211 parameters, step 3)"
 
 
+@pytest.mark.slow_cases("fast", "cnn", "quality", "fourier")
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_fit_is_the_same_under_x64(name, image, tmp_path):
     expected = fit(image, tiny(name))
@@ -80,6 +82,7 @@ def test_a_fit_is_the_same_under_x64(name, image, tmp_path):
     np.testing.assert_array_equal(rendered, again)
 
 
+@pytest.mark.slow_cases("hash_grid", "basic", "positional")
 @pytest.mark.parametrize("encoding", ["basic", "positional", "periodic", "hash_grid"])
 def test_a_field_under_x64_gives_float32(encoding, image):
     field = fit(image, SMALL.replace(encoding=encoding, finest=16)).field
@@ -98,6 +101,7 @@ def strict():
     jax.config.update("jax_numpy_dtype_promotion", before)
 
 
+@pytest.mark.slow_cases("fast", "cnn", "fourier")
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_type_is_promoted_by_accident(name, image, strict):
     with pytest.raises(Exception, match="promotion"):
@@ -109,6 +113,7 @@ def test_no_type_is_promoted_by_accident(name, image, strict):
     assert np.isfinite(fit(image, config).psnr_db)
 
 
+@pytest.mark.slow_cases("positional", "hash_grid", "none")
 @pytest.mark.parametrize(
     "fields",
     [

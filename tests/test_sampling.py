@@ -99,6 +99,7 @@ def test_a_lattice_takes_inputs_and_colours_of_the_same_pixels():
     np.testing.assert_allclose(grid, colours[:, :2], atol=1e-7)
 
 
+@pytest.mark.slow_cases("hash_grid", "dense_grid")
 @pytest.mark.parametrize("encoding", ["dense_grid", "hash_grid", "trainable", "none"])
 def test_a_lattice_of_all_pixels_is_the_whole_batch(encoding):
     config = FULL.replace(encoding=encoding, coarsest=3, finest=9, log2_table_size=5)

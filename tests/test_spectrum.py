@@ -160,6 +160,7 @@ def test_both_are_found_and_no_seed_changes_them():
 # In a fit
 
 
+@pytest.mark.slow
 def test_a_fit_keeps_the_number_and_says_it(tmp_path):
     notices = []
     out = tmp_path / "run"
@@ -184,6 +185,7 @@ def test_each_of_many_images_has_its_own():
     assert one < other
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_the_reference_takes_the_same_number():
     config = AUTO.replace(hidden_features=(4,), steps=1, eval_every=1)

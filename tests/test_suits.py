@@ -83,6 +83,7 @@ def test_the_command_takes_the_rate_that_the_library_does(field, name):
     assert given.learning_rate == 0.5
 
 
+@pytest.mark.slow
 def test_the_summary_names_optimizer_network_and_rate(tmp_path, image):
     for changes in ({"optimizer": "adam"}, {"network": "siren"}):
         config = preset("default").replace(

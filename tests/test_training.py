@@ -45,6 +45,7 @@ def assert_close(tree, other, atol=2e-6):
     jax.tree.map(close, tree, other)
 
 
+@pytest.mark.slow_cases("cnn")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_chunk_is_a_loop_of_train_step(name):
     plan, state, constants, data, key = start(CONFIGS[name], TARGET)
@@ -59,6 +60,7 @@ def test_a_chunk_is_a_loop_of_train_step(name):
     assert_close(after, state)
 
 
+@pytest.mark.slow
 def test_tiles_give_the_gradient_of_the_whole():
     config = FULL.replace(momentum=0.0, learning_rate=1.0)
     plan, state, constants, data, key = start(config, TARGET)
@@ -98,6 +100,7 @@ def test_features_computed_anew_train_like_features_kept(monkeypatch):
     assert not start(FULL, TARGET)[0].keep_features
 
 
+@pytest.mark.slow_cases("full")
 @pytest.mark.parametrize("config", [FULL, BATCH], ids=["full", "batch"])
 def test_vmap_over_seeds_is_as_many_single_runs(config):
     fits = [start(config, TARGET, seed) for seed in (0, 1, 2)]
@@ -115,6 +118,7 @@ def test_vmap_over_seeds_is_as_many_single_runs(config):
         assert_close(state, alone, atol=5e-6)
 
 
+@pytest.mark.slow_cases("cnn")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_scan_takes_the_steps_of_a_chunk(name):
     plan, state, constants, data, key = start(CONFIGS[name], TARGET)
@@ -129,6 +133,7 @@ def test_a_scan_takes_the_steps_of_a_chunk(name):
         ends.append((after, scanned))
 
 
+@pytest.mark.slow
 def test_a_scan_is_differentiated_through_its_steps():
     """The gradient of a loss after three steps is that of finite differences."""
     plan, state, constants, data, key = start(

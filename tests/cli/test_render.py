@@ -222,6 +222,7 @@ def peak_mib(folder, *arguments):
     return int(result.stdout.split()[-1]), result.stdout
 
 
+@pytest.mark.slow_cases("a.npy")
 @pytest.mark.parametrize("name", ["a.png", "a.npy"])
 def test_memory_does_not_grow_with_the_picture(tmp_path, name):
     saved(tmp_path, SMALL.replace(encoding="none", hidden_features=(2,)))

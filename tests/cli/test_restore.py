@@ -69,6 +69,7 @@ def test_a_mistake_is_one_line(files, capsys, monkeypatch, words, said):
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
 
 
+@pytest.mark.slow
 def test_a_sweep_has_a_folder_for_each_point_and_its_weights_in_the_summary(
     files, capsys
 ):
@@ -87,6 +88,7 @@ def test_a_sweep_has_a_folder_for_each_point_and_its_weights_in_the_summary(
         assert summary["rule"] == "last" and summary["step"] == 4
 
 
+@pytest.mark.slow
 def test_without_a_weight_the_tasks_own_is_taken_and_the_rule_is_told(files):
     out = files / "run"
     words = ["restore", str(files / "image.png"), "--denoise", "25", "--quiet"]

@@ -256,6 +256,7 @@ def test_several_images_leave_a_contact_sheet_and_a_table(fitted):
         assert sheet.size == (2 * 200, 2 * 228)
 
 
+@pytest.mark.slow
 def test_another_size_in_the_same_folder_is_another_run(fitted, fit):
     before = contents(fitted / "out" / "a"), contents(fitted / "out" / "b")
     code, _, errors = fit("a.png", "b.png", *QUICK, "--size", 7, "--out", "out")
@@ -269,6 +270,7 @@ def test_another_size_in_the_same_folder_is_another_run(fitted, fit):
     assert whole(fitted)["runs"]["a"]["image"]["height"] == 7
 
 
+@pytest.mark.slow
 def test_a_sweep_over_two_names_is_drawn_and_tabulated_over_its_seeds(fit, tmp_path):
     save(tmp_path / "a.png")
     words = ("a.png", *SMALL, "--steps", 3, "--batch-size", "None", "--size", 12)
@@ -305,6 +307,7 @@ def test_json_prints_the_whole_summary(fitted, fit):
     assert (code, errors) == (0, []) and json.loads(out) == whole(fitted)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_runs_and_says_how_they_go_on(fitted, fit, monkeypatch):
     real = fitting.fit_many
 
@@ -378,6 +381,7 @@ def test_memory_that_ends_stops_no_other_run(fit, tmp_path, monkeypatch):
     assert [*whole(tmp_path)["runs"]] == ["wide"]
 
 
+@pytest.mark.slow
 def test_a_diverged_fit_has_failed_and_is_done_again(fit, tmp_path, monkeypatch):
     """And a worse one is told of; names may be dots, or look like markup."""
     images = ["...png", "summary.json.png", "[red].png"]

@@ -83,6 +83,7 @@ def test_a_folder_with_files_is_left_alone(fields, tmp_path, export):
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_grids_have_no_state_dict(tmp_path):
     grid = Config(
         encoding="dense_grid", num_levels=1, coarsest=3, finest=3, steps=2,

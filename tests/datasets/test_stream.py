@@ -90,6 +90,7 @@ def test_a_start_is_a_fields_or_its_files(tmp_path, done):
         assert distance(found.params, done[1].params) < 1e-6
 
 
+@pytest.mark.slow_cases("muon-alternate", "grid-lattice", "wire")
 @pytest.mark.parametrize(
     "changes",
     [

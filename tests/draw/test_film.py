@@ -89,6 +89,7 @@ def test_large_pictures_are_kept_small(tmp_path):
     assert frame.psnr_db == math.inf
 
 
+@pytest.mark.slow_cases("32")
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_a_film_changes_no_number(tmp_path, image, batch_size):
     config = TINY.replace(batch_size=batch_size)
@@ -110,6 +111,7 @@ def test_a_film_changes_no_number(tmp_path, image, batch_size):
     assert last.psnr_db == pytest.approx(with_film.summary["psnr_db"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_film(tmp_path, image, monkeypatch):
     whole = fitting.fit(image, TINY, out=tmp_path / "whole", film=True)
 
@@ -313,6 +315,7 @@ def test_a_frame_is_a_small_regular_file(tmp_path, image, put):
     assert film.read_frame(tmp_path / "a.png") is None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_pipe_among_the_frames_does_not_stop_a_resume(tmp_path, image):
     fitting.fit(image, TINY, out=tmp_path, film=True)

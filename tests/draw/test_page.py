@@ -110,6 +110,7 @@ def levels(picture) -> np.ndarray:
     return np.broadcast_to(to_uint8(picture), (*picture.shape[:2], 3)).astype(int)
 
 
+@pytest.mark.slow_cases("hash grid", "relu", "pyramid grid", "wire")
 @pytest.mark.parametrize(
     "name",
     [
@@ -150,6 +151,7 @@ def test_grey_fields_and_targets_over_256(open_page, tmp_path):
     assert np.abs(pixels(page) - levels(field.render())).max() <= 2
 
 
+@pytest.mark.slow
 def test_the_slider_goes_from_pixels_to_field(open_page, tmp_path):
     field = field_of(SMALL)
     image = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)

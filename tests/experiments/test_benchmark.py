@@ -64,6 +64,7 @@ def test_a_turn_of_the_product_is_in_seconds_a_gflop(monkeypatch):
     assert run(2) == pytest.approx(1.5 / (2 * 64**3 / 1e9))
 
 
+@pytest.mark.slow
 def test_contenders_take_turns_and_absent_ones_are_left_out(monkeypatch):
     monkeypatch.setitem(contenders.CONTENDERS, "absent", (None, (), 1))  # type: ignore
     times = contenders.alternate(["product", "absent"], 2)
@@ -326,6 +327,7 @@ def test_a_budget_leaves_a_fit_some_steps():
     assert long.warmup_steps == CONFIG.warmup_steps
 
 
+@pytest.mark.slow
 def test_a_fit_says_what_its_budget_came_to():
     options = {"budget_seconds": 0.2, "changes": {"num_levels": 2}}
     measured = contenders.fit_preset("fast", options)

@@ -143,6 +143,7 @@ def test_sixteen_images_of_the_paper_fit_in_two_gibibytes():
     assert job_bytes(job) < 2**31
 
 
+@pytest.mark.slow
 def test_ridge_has_the_frequencies_of_the_fit(image):
     config = protocol.protocol(Comparison(steps=1), 12, 17)["gaussian"]
     small = config.replace(hidden_features=(2,))
@@ -450,6 +451,7 @@ def test_unknown_rows_are_named():
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_figure_and_numbers(folder, tmp_path):
     rows = ("none", "gaussian", "ridge", "bicubic")
     arguments = ["images", "--out", "out", "--steps", "2", "--rows", *rows]

@@ -56,6 +56,7 @@ def test_every_line_of_the_plan_is_kept_at_once(monkeypatch, tmp_path):
     assert kept[:3] == ["[1]", "[1]", "[1, 3]"]
 
 
+@pytest.mark.slow_cases("pyramid")
 @pytest.mark.parametrize("recipe", ["pyramid", "cosines"])
 def test_a_recipe_has_at_most_the_numbers_asked_for(recipe, tmp_path):
     save_image(tmp_path / "cat.png", sample_image(size=64).image)

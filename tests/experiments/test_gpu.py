@@ -119,6 +119,7 @@ def test_a_step_is_counted_by_its_products():
     assert moved == 4 * (2 * arrays[0] + 3 * arrays[1] + 3 * arrays[2])
 
 
+@pytest.mark.slow
 def test_the_steps_have_ceilings_before_them():
     lines = list(gpu_parts.steps(QUICK))
     assert lines[0]["platform"] == "cpu"
@@ -133,6 +134,7 @@ def test_the_steps_have_ceilings_before_them():
     assert "| float32 |" in text and "a copy" in text
 
 
+@pytest.mark.slow_cases("grids")
 @pytest.mark.parametrize(
     "recipe", ["grids", "hash", pytest.param("waves", marks=pytest.mark.slow)]
 )
@@ -148,6 +150,7 @@ def test_a_recipe_fits_images_by_numbers_and_steps(recipe, tmp_path):
     assert f"| {recipe} |" in gpu.write(measured(**{recipe: lines}))
 
 
+@pytest.mark.slow
 def test_many_are_counted_in_fits_a_second():
     lines = list(gpu_parts.many(QUICK))
     assert [(line["count"], line["steps"]) for line in lines] == [(2, 2)]

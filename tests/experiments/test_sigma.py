@@ -47,6 +47,7 @@ def test_squares_are_of_the_centre_and_of_the_text():
     assert text.shape == (128, 128, 1) and 0 <= text.min() < text.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_finished_fit_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "devices_for_cores", lambda: None)
     image = sigma.image_of("cat")[:48, :64]

@@ -50,6 +50,7 @@ def quiet(done: int, steps: int) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_networks_side_by_side_train_as_each_alone(image):
     config = Config(optimizer="adam", learning_rate=1e-2, num_frequencies=3)
     plan = fits.plan_of(config.replace(hidden_features=(5,)), image.shape)
@@ -71,6 +72,7 @@ def test_networks_side_by_side_train_as_each_alone(image):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cnn_that_sees_a_constant_knows_as_many_pixels_as_it_has_layers():
     noise = np.random.default_rng(0).random((24, 24, 3), np.float32)
     measured = locality.padding(TINY, noise, 0, quiet)
@@ -138,6 +140,7 @@ def test_the_cnn_has_colours_and_no_detail(upper, psnr_db, verdict):
     assert "part of the blur is the optimizer's" in found.evidence
 
 
+@pytest.mark.slow
 def test_the_next_period_lies_one_width_to_the_right(image, monkeypatch):
     """A field whose columns repeat and whose rows do not, seen by its windows."""
     windows = []
@@ -226,6 +229,7 @@ def test_a_kernel_too_large_for_memory_is_one_line(monkeypatch, capsys):
     assert "needs about" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(forms, "QUICK", TINY)
     command = ["spectral-bias", "--quick", "--out", str(tmp_path), "--sections"]

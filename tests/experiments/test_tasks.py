@@ -190,6 +190,7 @@ def test_each_kind_has_something_beside_the_photographs(kind):
     assert max(one.image.shape[:2]) == 32 and one.image.min() >= 0
 
 
+@pytest.mark.slow
 def test_our_rows_are_of_the_same_fits_and_the_oracle_chooses_among_their_stages(
     tmp_path, monkeypatch
 ):

@@ -31,6 +31,7 @@ class Rows:
         return np.arange(*ends[name])
 
 
+@pytest.mark.slow
 def test_the_classifier_finds_what_is_there_and_nothing_else():
     from jax_inr.experiments.weights.classifier import accuracy
 
@@ -38,6 +39,7 @@ def test_the_classifier_finds_what_is_there_and_nothing_else():
     assert accuracy(Rows(False), epochs=2)["test"] < 0.55
 
 
+@pytest.mark.slow
 def test_both_starts_are_measured_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "CONFIG", digits.CONFIG.replace(steps=3))
     rng = np.random.default_rng(0)

@@ -175,6 +175,7 @@ def test_a_penalty_with_items_is_the_mean_over_rows_of_them():
     np.testing.assert_allclose(one_step((penalty,))[2] - plain, mean / 2, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_lanes_have_items_of_their_own_and_share_a_program():
     """Fits of two images, each with its own similar places, are as they are alone."""
     random = np.random.default_rng(3)
@@ -211,6 +212,7 @@ def test_weights_of_penalties_are_numbers_of_one_program():
     assert np.abs(together[0].prediction - together[2].prediction).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_run_of_another_weight_or_loss_is_another_run(tmp_path):
     """A folder never gives back the fit of another penalty, loss or operator."""
     task = reconstruct(np.full((6, 8, 1), 0.5, np.float32))
