@@ -384,6 +384,7 @@ def test_an_array_of_the_object_is_none_of_the_file(image, tmp_path):
         ImageField.load(path, network=pair(np.arange(12.0)))
 
 
+@pytest.mark.slow
 def test_a_module_is_the_same_under_another_name(image, tmp_path):
     names: list[dict[str, Any]] = [{"__name__": n} for n in ("__main__", "train")]
     for each in names:

@@ -25,7 +25,7 @@ GRID = BATCH.replace(optimizer="adam", finest=512, num_levels=6)
 ENCODINGS = Config.__dataclass_fields__["encoding"].type.__args__
 NETWORKS = Config.__dataclass_fields__["network"].type.__args__
 # What is compared in every run of the tests; the others are slow.
-QUICK = ("gaussian", "hash_grid", "siren", "cnn")
+QUICK = ("gaussian", "siren")
 CASES = {
     **{name: BATCH.replace(encoding=name) for name in ENCODINGS},
     **{name: BATCH.replace(network=name) for name in NETWORKS if name != "cnn"},

@@ -950,6 +950,7 @@ def test_a_disk_that_fills_up_while_saving(run, fit_py, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 9
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_removed_while_training(tmp_path):
     process = start(*ENDLESS, "--out", "run", cwd=tmp_path)
     wait_for(lambda: checkpoints(tmp_path / "run"), process)

@@ -746,10 +746,9 @@ def test_images_and_configs_that_do_not_go_together_are_refused(whole_image):
 
 
 OPTIMIZERS = Config.__dataclass_fields__["optimizer"].type.__args__
-QUICKEST = ("sgd", "lbfgs", "adam", "muon")
+QUICKEST = ("sgd", "adam")
 
 
-@pytest.mark.slow_cases("lbfgs", "muon")
 @pytest.mark.parametrize(
     "optimizer",
     [

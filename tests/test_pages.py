@@ -75,10 +75,9 @@ def run_python(source: str, names: dict) -> None:
         assert re.search(pattern, out.getvalue()), (promised, out.getvalue())
 
 
-QUICK = ("README.md", "docs/index.md")  # the others take minutes together
+QUICK = ("README.md",)  # the others take minutes together
 
 
-@pytest.mark.slow_cases("docs/index.md")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(p, marks=[] if p in QUICK else pytest.mark.slow) for p in PAGES],

@@ -46,7 +46,7 @@ HEIGHT, WIDTH = 36, 45
 
 
 # The others take the same ways through the page, and are left to `-m slow`.
-QUICK = ("relu", "gelu", "siren", "wire", "hash grid", "pyramid grid")
+QUICK = ("siren",)
 TITLE = "</title></script><b>&__META__ cat"
 GAINS = {
     "plain": 20.0,
@@ -110,7 +110,6 @@ def levels(picture) -> np.ndarray:
     return np.broadcast_to(to_uint8(picture), (*picture.shape[:2], 3)).astype(int)
 
 
-@pytest.mark.slow_cases("hash grid", "relu", "pyramid grid", "wire")
 @pytest.mark.parametrize(
     "name",
     [
