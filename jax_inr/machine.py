@@ -4,6 +4,7 @@ Imports JAX only to select a device, so that what does without it can ask for th
 """
 
 import contextlib
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ CGROUPS = (
     ("sys/fs/cgroup/unified", "", *_V2),
     ("sys/fs/cgroup/memory", "memory", *_V1),
 )
+
+# Of glibc's malloc.h and of its limits: what it comes to by itself, where no variable
+# of the environment is set.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MMAP_BYTES, TRIM_BYTES = 2**25, 2**26
 
 Device = Any  # jax.Device, which type checkers take for a variable
 
@@ -121,6 +127,19 @@ def devices_for_cores() -> None:
     Without effect once JAX has started its back end: call it before any computation.
     """
     xla_flags.add("--xla_force_host_platform_device_count", allowed_cores())
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep arrays that are freed, up to 64 MiB, for those that come next.
+
+    It learns to do so by itself, unless MALLOC_TRIM_THRESHOLD_ is set, as Dask does for
+    its workers: each buffer of a product is then mapped anew, and the kernel clears its
+    pages. Without effect where there is another allocator.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+        mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
 
 
 def describe_host() -> str:

@@ -1,6 +1,7 @@
 """machine: memory left under cgroups of every kind, cores that are allowed."""
 
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -140,3 +141,21 @@ def test_a_device_is_the_first_of_its_kind_and_never_another(monkeypatch):
     assert machine.select("auto") == "None 0" and machine.select("cpu") == "cpu 0"
     with pytest.raises(DeviceError, match=r"no GPU here \(Unknown backend: gpu\)"):
         machine.select("gpu")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+@pytest.mark.parametrize("keeps", [True, False])
+def test_freed_memory_is_kept_where_the_environment_would_not(keeps):
+    code = (
+        "import resource; import numpy as np; from jax_inr import machine\n"
+        f"if {keeps}: machine.keep_freed_memory()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(2**18); before = faults()\n"
+        "for _ in range(100): np.ones(2**18)\n"
+        "print(faults() - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment["MALLOC_TRIM_THRESHOLD_"] = "65536"  # what Dask gives its workers
+    told = subprocess.check_output([sys.executable, "-c", code], env=environment)
+    pages = 100 * 2**21 // resource.getpagesize()
+    assert (int(told) < pages / 10) == keeps

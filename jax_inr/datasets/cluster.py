@@ -108,6 +108,7 @@ def work(path: str, recipe: Recipe, chunk: int, versions: dict[str, str]) -> int
     Raises:
         DeviceError: the worker has other packages than the command; both are named.
     """
+    machine.keep_freed_memory()
     own = summaries.versions("jax")
     for name, wanted in versions.items():
         if own[name] != wanted:

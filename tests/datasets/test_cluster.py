@@ -81,6 +81,13 @@ def test_a_chunk_that_is_there_is_not_fitted_again(recipe, tmp_path, monkeypatch
     assert cluster.work(str(store.path), recipe, 0, own) == 0
 
 
+def test_a_worker_keeps_the_memory_that_it_frees(recipe, tmp_path, monkeypatch):
+    store, called = create(tmp_path / "a.zarr", recipe, chunk=4), []
+    monkeypatch.setattr(cluster.machine, "keep_freed_memory", lambda: called.append(1))
+    monkeypatch.setattr(cluster, "fit_chunk", lambda *_: len(called))
+    assert cluster.work(str(store.path), recipe, 0, versions("jax")) == 1
+
+
 def test_a_scheduler_that_does_not_answer_is_a_line(monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.3)
     with (
