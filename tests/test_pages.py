@@ -174,3 +174,14 @@ def test_every_page_is_in_the_navigation():
     nav = set(re.findall(r": ([\w/-]+\.md)$", read("mkdocs.yml"), re.M))
     pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
     assert nav == pages
+
+
+def test_no_page_writes_what_another_page_wrote():
+    """Who tries all pages in order is not refused by a run of an earlier one."""
+    pages = {}
+    for page in PAGES:
+        code = "\n".join(block[3] for block in BLOCK.finditer(read(page)))
+        for out in set(re.findall(r"--out (runs/\S+)|out=\"(runs/[^\"]+)\"", code)):
+            pages.setdefault("".join(out), []).append(page)
+    assert len(pages) > 10
+    assert not {out: where for out, where in pages.items() if len(where) > 1}
