@@ -5,6 +5,9 @@ from typing import Any
 
 from jax_inr.errors import ConfigError
 
+# The ordinary Linux build brings several GB of CUDA.
+CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+
 
 def load(module: str, needed: str, extra: str) -> Any:
     """A module of an extra.
@@ -17,6 +20,7 @@ def load(module: str, needed: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"{needed}, which is not installed", f'pip install -e ".[{extra}]"'
-        ) from error
+        hint = f'pip install -e ".[{extra}]"'
+        if module == "torch":
+            hint = f"where there is no GPU, {CPU_TORCH}; then {hint}"
+        raise ConfigError(f"{needed}, which is not installed", hint) from error

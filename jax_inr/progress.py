@@ -55,16 +55,17 @@ class Meter:
             self._live.start()
         return self
 
-    def tell(self, done: int, total: int, status: str, seconds_left: float) -> None:
-        """Say how much is done: a unit of work, all of it, words, time left."""
+    def tell(
+        self, done: int, total: int, status: str, seconds_left: float | None
+    ) -> None:
+        """Say how much is done: a unit of work, all of it, words, time left or None."""
         self.began = True
         if self._live is not None:
             self._live.update(self._task, completed=done, total=total, status=status)
         elif not self._silent:
             words = f"  {status}" if status else ""
-            self._last = (
-                f"{self._unit} {done}/{total}{words}  {seconds_left:.0f} s left"
-            )
+            left = "" if seconds_left is None else f"  {seconds_left:.0f} s left"
+            self._last = f"{self._unit} {done}/{total}{words}{left}"
             if time.monotonic() >= self._next_line:
                 self._print_line()
                 self._next_line = time.monotonic() + PLAIN_SECONDS

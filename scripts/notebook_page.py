@@ -40,7 +40,10 @@ def with_outputs(notebook: Any) -> str:
                 parts.append(f"```text\n{output.text.rstrip()}\n```")
             elif image := output.get("data", {}).get("image/png"):
                 data = "".join(image.split())
-                parts.append(f'<img alt="" src="data:image/png;base64,{data}">')
+                parts.append(
+                    '<img alt="drawn by the cell above" '
+                    f'src="data:image/png;base64,{data}">'
+                )
     return "\n\n".join(parts)
 
 

@@ -1,7 +1,8 @@
 """Every code block and command of README and docs runs, at small sizes.
 
 `# text` after a `print` is what it prints, `…` stands for anything. A block that takes
-long is marked `<!-- long -->` and followed by the output it gave.
+long is marked `<!-- long -->` and followed by the output it gave; one for machines that
+are not here is marked `<!-- elsewhere -->`, and compiled.
 """
 
 import contextlib
@@ -19,16 +20,28 @@ from conftest import ROOT
 import jax_inr
 from jax_inr.cli.main import main
 
-PAGES = ["README.md", "docs/index.md", "docs/using.md"]
-PAGES += sorted(f"docs/guide/{path.name}" for path in ROOT.glob("docs/guide/*.md"))
 API = sorted(path.name for path in ROOT.glob("docs/api/*.md"))
-BLOCK = re.compile(r"(<!-- long -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
-# `.ci/run` runs these in environments of their own.
-ELSEWHERE = ("pip install", "python -m pytest", "mkdocs ", "jax-inr --tyro-print")
+BLOCK = re.compile(
+    r"(?:<!-- (long|elsewhere) -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S
+)
+# `.ci/run` runs these in environments of their own, or they are the shell's.
+ELSEWHERE = (
+    *("pip install", "python -m pytest", "mkdocs ", "jax-inr --tyro-print"),
+    "mkdir ",
+)
 
 
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+# All that have blocks; the reference and the notebook have tests of their own.
+PAGES = ["README.md"]
+PAGES += sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/guide/*.md")]
+    if path.name != "notebook.md" and BLOCK.search(path.read_text(encoding="utf-8"))
+)
 
 
 def smaller(words: list[str]) -> list[str]:
@@ -90,9 +103,11 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     blocks = list(BLOCK.finditer(read(page)))
     for block, after in itertools.pairwise([*blocks, None]):
         assert block is not None
-        long, kind, text = block.groups()
-        if long:
+        mark, kind, text = block.groups()
+        if mark == "long":
             assert after and after[2] == "text", "a long block shows its output"
+        elif mark == "elsewhere":
+            compile(text, "block", "exec")
         elif kind == "python":
             run_python(text, names)
         elif kind == "sh":
@@ -142,6 +157,7 @@ def test_every_public_name_is_in_the_reference_with_an_example():
         entries = re.split(r"^::: ", read(f"docs/api/{page}"), flags=re.M)[1:]
         for entry in entries:
             name, _, rest = entry.partition("\n")
+            assert name not in shown, f"{name} is there twice"
             shown[name] = rest
     for name in jax_inr.__all__:
         example = shown.get(f"jax_inr.{name}", "")
@@ -168,3 +184,14 @@ def test_every_page_is_in_the_navigation():
     nav = set(re.findall(r": ([\w/-]+\.md)$", read("mkdocs.yml"), re.M))
     pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
     assert nav == pages
+
+
+def test_no_page_writes_what_another_page_wrote():
+    """Who tries all pages in order is not refused by a run of an earlier one."""
+    pages = {}
+    for page in PAGES:
+        code = "\n".join(block[3] for block in BLOCK.finditer(read(page)))
+        for out in set(re.findall(r"--out (runs/\S+)|out=\"(runs/[^\"]+)\"", code)):
+            pages.setdefault("".join(out), []).append(page)
+    assert len(pages) > 10
+    assert not {out: where for out, where in pages.items() if len(where) > 1}

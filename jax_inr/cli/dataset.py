@@ -133,7 +133,7 @@ def _build(options: Options, out: Path, config: Config) -> int:
                 first[0] = done
             seconds = max(time.monotonic() - begun, 1e-9)
             rate = (done - first[0]) / seconds
-            left = (count - done) / rate if rate else 0.0
+            left = (count - done) / rate if rate else None
             meter.tell(done, count, f"{rate:.2f} fields/s" if rate else "", left)
 
         with _client(options) as client:

@@ -9,7 +9,7 @@ from rich.console import Console
 from jax_inr.cli import progress
 from jax_inr.cli.progress import Rows, closing_table
 from jax_inr.lanes import Progress
-from jax_inr.progress import Display, status
+from jax_inr.progress import Display, Meter, status
 
 PROGRESS = Progress(
     step=50,
@@ -50,6 +50,13 @@ def test_a_plain_line_names_the_losss_psnr_and_the_evaluation_with_its_step():
     )
     assert shown() == line
     assert shown(width=20) == line  # wrapped by nobody
+
+
+def test_a_time_that_is_not_known_is_not_said():
+    stream = io.StringIO()
+    with Meter(Console(file=stream), "field", keep_last=True) as meter:
+        meter.tell(0, 12, "", None)
+    assert stream.getvalue() == "field 0/12\n"
 
 
 @pytest.mark.parametrize(
