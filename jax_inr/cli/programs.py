@@ -15,6 +15,8 @@ from pathlib import Path
 MAX_BYTES = 256 << 20
 # JAX's own names; a user's settings of them stay.
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
+# Ours, of `jax_inr.kept`, which imports JAX.
+KEPT = "JAX_INR_PROGRAMS"
 SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -42,7 +44,7 @@ def keep_programs(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
         if folder.is_symlink() or folder.stat().st_mode & 0o022:
             return
         forget_oldest(folder)
-        os.environ[FOLDER] = str(folder)
+        os.environ[FOLDER] = os.environ[KEPT] = str(folder)
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         if os.environ.get(LOG_LEVEL, "1") == "1":

@@ -64,22 +64,12 @@ def feature_channels(
     model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray
 ) -> Channels:
     """The first features of any encoding, each divided by its largest number."""
-    import jax
+    # Imported late: torch_ref does without JAX.
+    from jax_inr.rendering import features_by_rows
+    from jax_inr.tensors import structure, unflatten_like
 
-    from jax_inr.tensors import unflatten_like
-    from jax_inr.training import QUICK_COMPILE
-
-    like = model.shapes()
-    variables = unflatten_like(like, tensors)
-
-    def of_a_row(row: Any) -> Any:
-        return model.encode(variables, row)
-
-    # It runs once, so that compiling is what takes its time.
-    encode = jax.jit(
-        lambda grid: jax.lax.map(of_a_row, grid), compiler_options=QUICK_COMPILE
-    )
-    features = np.asarray(encode(coords))
+    variables = unflatten_like(model.shapes(), tensors)
+    features = np.asarray(features_by_rows(structure(model), variables, coords))
     channels = np.moveaxis(features[..., : 2 * MAX_FREQUENCIES], -1, 0)
     largest = np.abs(channels).max(axis=(1, 2), keepdims=True)
     names = getattr(model.encoding, "feature_names", None)
