@@ -65,7 +65,10 @@ def curves(rows: Sequence[dict[str, Any]], caption: str = "") -> Figure:
         top, bottom = axes[0, column], axes[1, column]
         if all(value > 0 for value in loss):
             top.set_yscale("log")
-            for formats in (top.yaxis.set_major_formatter, top.yaxis.set_minor_formatter):
+            for formats in (
+                top.yaxis.set_major_formatter,
+                top.yaxis.set_minor_formatter,
+            ):
                 formats(PlainLogFormatter(minor_thresholds=(2, 0.4)))
         top.plot(x, loss, color=BLUE, marker=marker)
         bottom.plot(x, psnr_db, color=BLUE, marker=marker, label="PSNR")
