@@ -1,9 +1,9 @@
 """Compiled programs as files, found by what they are made of, without being traced.
 
 JAX's own cache is asked for the lowered program, and tracing and lowering take half of
-a short command's time. Here the name of a file is a fingerprint of all that decides the
-program: the function's static arguments, shapes, the package's source, versions,
-settings, devices. Whatever goes wrong, the program is compiled as if there were no file.
+a short command's time. Here the name of a file is a fingerprint of all that decides
+the program: the function's static arguments, shapes, the package's source, versions,
+settings, devices. Whatever goes wrong, the program is compiled as if there were none.
 
 A file holds machine code, in the form of `jax.experimental.serialize_executable`, which
 is a pickle. Whoever can write into the folder can thus run code in this process, by the
@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jax_inr.fingerprint import fingerprint
 from jax_inr.machine import allowed_cores
@@ -47,7 +48,8 @@ class Kept:
     def __init__(
         self, function: Callable[..., Any], static: Sequence[int] = (), **options: Any
     ) -> None:
-        functools.update_wrapper(self, function)
+        self.__doc__ = function.__doc__
+        self._name = f"{function.__module__}.{function.__qualname__}"
         self._jitted = jax.jit(function, static_argnums=tuple(static), **options)
         self._static, self._options = frozenset(static), options
         self._programs: dict[Any, Any] = {}
@@ -58,11 +60,11 @@ class Kept:
         fixed = [x for i, x in enumerate(arguments) if i in self._static]
         given = [x for i, x in enumerate(arguments) if i not in self._static]
         leaves, tree = jax.tree.flatten(given)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._jitted(*arguments)
         key = (*fixed, tree, *map(_described, leaves))
         if key not in self._programs:
-            about = [self.__module__, self.__qualname__, self._options, fixed]
+            about = [self._name, self._options, fixed]
             self._programs[key] = compiled(self._jitted, about, arguments, given)
         return self._programs[key](*given)
 
@@ -159,7 +161,7 @@ def _surroundings(device: Any) -> str:
 
 
 def source_digest(package: Path) -> str:
-    """A hash of the source of a package; raises FileNotFoundError where there is none."""
+    """A hash of a package's source; raises FileNotFoundError where there is none."""
     digest = hashlib.sha256()
     paths = sorted(package.rglob("*.py"))
     if not paths:

@@ -13,7 +13,6 @@ from conftest import ROOT
 from jax_inr.cli import process
 from jax_inr.errors import ConfigError, DivergedError, Interrupted, OutputError
 
-
 SAVING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
 
 
