@@ -235,7 +235,7 @@ class JaxTrainer:
         """The shapes of the chunk's arguments, hashable: from shapes alone."""
         plan, job, count = self._plan, self._jobs[0], len(self._jobs)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        variables = jax.eval_shape(lambda model, key: model.init(key), job.model, key)
+        variables = job.model.shapes()
         state = jax.eval_shape(functools.partial(init_state, plan), variables)
         inputs = jax.eval_shape(
             lambda variables: make_inputs(plan, job.task, variables), variables

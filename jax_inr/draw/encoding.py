@@ -35,12 +35,8 @@ def encoding_channels(
 
     if isinstance(model.encoding, Identity | PixelIndices):
         return coordinate_channels(coords)
-    variables = _variables(tensors)
     if isinstance(model.encoding, Fourier):
-        import jax
-
-        arrays = jax.tree.map(jax.numpy.asarray, variables)
-        frequencies = np.asarray(model.encoding.frequencies(arrays))
+        frequencies = np.asarray(model.encoding.frequencies(_variables(tensors)))
         return fourier_channels(frequencies, coords)
     return feature_channels(model, tensors, coords)
 
@@ -78,10 +74,10 @@ def feature_channels(
 
 
 def _variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    import jax.numpy as jnp
+    from jax_inr.tensors import as_array
 
     variables: dict[str, Any] = {"params": {}, "constants": {}}
     for name, leaf in tensors.items():
         kind, _, rest = name.partition("/")
-        variables[kind][rest] = jnp.asarray(leaf)
+        variables[kind][rest] = as_array(leaf)
     return variables
