@@ -55,18 +55,27 @@ class Kept:
         self._programs: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
+        program, given = self._find(arguments)
+        return program(*given)
+
+    def prepare(self, *arguments: Any) -> None:
+        """Have the program of these arguments ready, where programs are kept."""
+        self._find(arguments)
+
+    def _find(self, arguments: tuple[Any, ...]) -> tuple[Any, Sequence[Any]]:
+        """The program for some arguments, and those that it is given."""
         if not os.environ.get(FOLDER):
-            return self._jitted(*arguments)
+            return self._jitted, arguments
         fixed = [x for i, x in enumerate(arguments) if i in self._static]
         given = [x for i, x in enumerate(arguments) if i not in self._static]
         leaves, tree = jax.tree.flatten(given)
         if any(isinstance(leaf, Tracer) for leaf in leaves):
-            return self._jitted(*arguments)
+            return self._jitted, arguments
         key = (*fixed, tree, *map(_described, leaves))
         if key not in self._programs:
             about = [self._name, self._options, fixed]
             self._programs[key] = compiled(self._jitted, about, arguments, given)
-        return self._programs[key](*given)
+        return self._programs[key], given
 
 
 def compiled(

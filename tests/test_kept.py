@@ -193,6 +193,23 @@ def test_what_jaxs_own_cache_gave_is_not_saved(folder, monkeypatch):
     assert not files(folder)
 
 
+def test_what_is_prepared_is_ready(folder, monkeypatch):
+    calls = []
+
+    def function(x):
+        calls.append(x)
+        return x + 1
+
+    program = kept.Kept(function)
+    program.prepare(X)
+    assert len(calls) == 1 and len(files(folder)) == 1
+    np.testing.assert_array_equal(program(X), X + 1)
+    assert len(calls) == 1
+    monkeypatch.delenv(kept.FOLDER)
+    kept.Kept(function).prepare(X)  # jit's programs cannot be had ahead
+    assert len(calls) == 1
+
+
 def test_a_transform_traces_through(folder):
     program = kept.Kept(jnp.sin)
     np.testing.assert_allclose(jax.grad(program)(0.0), 1)

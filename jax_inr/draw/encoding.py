@@ -1,5 +1,6 @@
 """The channels of a run's encoding over the image, as numbers to be drawn."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def encoding_channels(
         tensors: of a field file.
         model: of the JAX back end; without it the encoding is torch_ref's.
     """
-    coords = pixel_grid(min(height, MAX_SIDE), min(width, MAX_SIDE))
+    coords = _grid(height, width)
     if model is None:
         frequencies = tensors.get("constants/frequencies")
         if frequencies is None:
@@ -39,6 +40,36 @@ def encoding_channels(
         frequencies = np.asarray(model.encoding.frequencies(_variables(tensors)))
         return fourier_channels(frequencies, coords)
     return feature_channels(model, tensors, coords)
+
+
+def compile_features(
+    model: Any, tensors: dict[str, np.ndarray], height: int, width: int
+) -> None:
+    """Compile what drawing an encoding takes, where compiled programs are kept.
+
+    Called while other programs compile, it takes no time of its own. What cannot be
+    compiled is told where it is drawn.
+    """
+    from jax_inr.encodings import Fourier, Identity, PixelIndices
+
+    if not isinstance(model.encoding, Fourier | Identity | PixelIndices):
+        with contextlib.suppress(Exception):
+            program, *arguments = _features(model, tensors, _grid(height, width))
+            program.prepare(*arguments)
+
+
+def _grid(height: int, width: int) -> np.ndarray:
+    return pixel_grid(min(height, MAX_SIDE), min(width, MAX_SIDE))
+
+
+def _features(model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray) -> Any:
+    """The program of an encoding's features, and its arguments."""
+    # Imported late: torch_ref does without JAX.
+    from jax_inr.rendering import features_by_rows
+    from jax_inr.tensors import structure, unflatten_like
+
+    variables = unflatten_like(model.shapes(), tensors)
+    return features_by_rows, structure(model), variables, coords
 
 
 def coordinate_channels(coords: np.ndarray) -> Channels:
@@ -60,12 +91,8 @@ def feature_channels(
     model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray
 ) -> Channels:
     """The first features of any encoding, each divided by its largest number."""
-    # Imported late: torch_ref does without JAX.
-    from jax_inr.rendering import features_by_rows
-    from jax_inr.tensors import structure, unflatten_like
-
-    variables = unflatten_like(model.shapes(), tensors)
-    features = np.asarray(features_by_rows(structure(model), variables, coords))
+    features_by_rows, *arguments = _features(model, tensors, coords)
+    features = np.asarray(features_by_rows(*arguments))
     channels = np.moveaxis(features[..., : 2 * MAX_FREQUENCIES], -1, 0)
     largest = np.abs(channels).max(axis=(1, 2), keepdims=True)
     names = getattr(model.encoding, "feature_names", None)
