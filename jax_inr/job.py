@@ -69,8 +69,7 @@ def make_job(
         ConfigError: an object does not go with the others; both shapes are named.
     """
     model = make_model(config, *task.shape, encoding=encoding, network=network)
-    key = jax.random.key(0)
-    variables = jax.eval_shape(lambda model, key: model.init(key), model, key)
+    variables = model.shapes()
     built, rates = optimizers.from_config(config)
     if optimizer is not None:
         built: Any = optimizers.as_optimizer(optimizer, variables["params"])

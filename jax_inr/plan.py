@@ -14,7 +14,7 @@ from jax_inr.fingerprint import held
 from jax_inr.model import Model, Variables
 from jax_inr.optimizers import ForeignOptimizer, Optimizer, Rates, as_optimizer
 from jax_inr.tasks import Field, Task, pixel_colour
-from jax_inr.tensors import structure
+from jax_inr.tensors import as_array, structure
 
 # Features of all points that take more are recomputed at each step.
 MAX_FEATURE_BYTES = 1 << 30
@@ -131,7 +131,7 @@ def make_data(
 
 def measurements(plan: TrainPlan, task: Task, rates: Rates) -> tuple[Any, ...]:
     """The items, values, weights and numbers of `TrainData`."""
-    as_arrays = jnp.asarray if plan.model.per_pixel else _on_grid(plan)
+    as_arrays = as_array if plan.model.per_pixel else _on_grid(plan)
     values = as_arrays(np.asarray(task.values))
     items = jax.tree.map(as_arrays, task.items)
     weights = None if task.weights is None else as_arrays(task.weights)
@@ -146,11 +146,11 @@ def measurements(plan: TrainPlan, task: Task, rates: Rates) -> tuple[Any, ...]:
 def make_inputs(plan: TrainPlan, task: Task, variables: Variables) -> Any:
     """What the network is given of the measurements' points, or None."""
     if not plan.model.per_pixel:
-        coords = jnp.asarray(pixel_grid(plan.height, plan.width))
+        coords = as_array(pixel_grid(plan.height, plan.width))
     elif plan.points is None:
         return None
     elif plan.combine is pixel_colour:
-        coords = jnp.asarray(task.items)
+        coords = as_array(task.items)
     else:
         coords = jax.jit(jax.vmap(plan.points))(jax.tree.map(jnp.asarray, task.items))
     if plan.keep_features:
@@ -162,4 +162,4 @@ _encode = jax.jit(Model.encode, static_argnums=0)
 
 
 def _on_grid(plan: TrainPlan) -> Callable[[Any], Array]:
-    return lambda leaf: jnp.asarray(leaf).reshape(plan.height, plan.width, -1)
+    return lambda leaf: as_array(leaf).reshape(plan.height, plan.width, -1)

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 
+from jax_inr.kept import compiled
 from jax_inr.plan import TrainData, TrainPlan
 from jax_inr.training import train_chunk
 
@@ -93,7 +94,9 @@ def compile_chunk(
     count = len(jax.tree.leaves(keys)[0])
     active = shaped(jax.ShapeDtypeStruct((count,), bool), LANES)
     arguments = all_shaped(states), all_shaped(constants), data, all_shaped(keys)
-    return jax.jit(chunk).lower(*arguments, 0, active).compile()
+    arguments = *arguments, 0, active
+    about = ["chunk", plan, in_turn, shares_inputs]
+    return compiled(jax.jit(chunk), about, arguments, arguments)
 
 
 def _stays_finite(before: Any, after: Any) -> Array:

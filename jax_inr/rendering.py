@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jax_inr.coordinates import FULL, Window, pixel_axes, pixel_grid
 from jax_inr.errors import ConfigError
+from jax_inr.kept import QUICK_COMPILE, Kept
 from jax_inr.model import Model, Variables
 from jax_inr.tensors import float32, structure
 
@@ -24,7 +25,7 @@ def colours(model: Model, variables: Variables, coords: Array) -> Array:
     return model.predict(variables, coords)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(Kept, static=(0, 1))
 def _values(
     function: Function, model: Model, variables: Variables, coords: Array
 ) -> Array:
@@ -56,6 +57,17 @@ def values(
                     "take one: jax.tree.map(lambda leaf: leaf[0], field)",
                 ) from error
             raise
+
+
+@functools.partial(Kept, static=(0,), compiler_options=QUICK_COMPILE)
+def features_by_rows(
+    model: Model, variables: Variables, coords: Float[Array | np.ndarray, "h w 2"]
+) -> Float[Array, "h w f"]:
+    """The features over a grid, for what is drawn once: compiling is what takes time.
+
+    model: with zeros for its numbers (`tensors.structure`).
+    """
+    return jax.lax.map(lambda row: model.encode(variables, row), coords)
 
 
 def render(

@@ -150,6 +150,10 @@ def _fit(
         elif run.found is not None:
             lane.position = run.found.position
         lanes.append(lane)
+    if first.job is not None and first.folder is not None:
+        from jax_inr.draw.encoding import compile_features
+
+        compile_features(first.job.model, trainer.parameters(0), *first.shape[:2])
     trainer.compile()
     cost.check_compiled(trainer, options.max_memory_bytes)
     compile_seconds = time.perf_counter() - start

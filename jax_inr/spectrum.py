@@ -16,10 +16,10 @@ from scipy.ndimage import distance_transform_edt
 
 from jax_inr.config import Config
 from jax_inr.conflicts import MAX_PERIODIC_SIGMA
+from jax_inr.kept import QUICK_COMPILE
 from jax_inr.model import Model, make_model
 from jax_inr.splits import train_mask
 from jax_inr.tensors import float32
-from jax_inr.training import QUICK_COMPILE
 from jax_inr.values import AUTO, AUTOS
 
 POINTS = 64  # of a line

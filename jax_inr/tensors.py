@@ -40,6 +40,16 @@ def float32() -> Iterator[None]:
         yield
 
 
+def as_array(leaf: Any) -> jax.Array:
+    """An array of JAX's; numpy's is copied to the device without compiling anything.
+
+    `jax.numpy.asarray` compiles a program for each of its shapes.
+    """
+    if isinstance(leaf, np.ndarray):
+        return jax.device_put(leaf)
+    return jax.numpy.asarray(leaf)
+
+
 def structure(tree: Any) -> Any:
     """The pytree with zeros for its numbers: equal wherever the structure is."""
     return jax.tree.map(lambda leaf: 0.0, tree)
@@ -71,7 +81,8 @@ def keyed(tree: Any, like: Any) -> Any:
     def wrap(leaf: Any, like: Any) -> Any:
         if not is_key(like):
             return leaf
-        some = jax.numpy.empty(0, like.dtype)  # `like` may be a shape
+        # A shape has no name of its generator.
+        some = like if isinstance(like, jax.Array) else jax.numpy.empty(0, like.dtype)
         return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(some))
 
     return jax.tree.map(wrap, tree, like)
@@ -114,7 +125,7 @@ def unflatten_like(tree: Any, tensors: dict[str, np.ndarray]) -> Any:
                 f"expected {want.dtype}{list(want.shape)}"
             )
     found = jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.numpy.asarray(tensors[_name(path)]), like
+        lambda path, _: as_array(tensors[_name(path)]), like
     )
     return keyed(found, tree)
 

@@ -20,6 +20,7 @@ from jax_inr import machine
 from jax_inr.errors import DeviceError
 from jax_inr.evaluation import measured_mse
 from jax_inr.job import Job, sharing
+from jax_inr.kept import QUICK_COMPILE, Kept
 from jax_inr.metrics import clipped_mse
 from jax_inr.model import Model, Variables
 from jax_inr.plan import (
@@ -30,7 +31,7 @@ from jax_inr.plan import (
 from jax_inr.program import COPIED, LANES, compile_chunk, sharding_of
 from jax_inr.rendering import render
 from jax_inr.tensors import flatten, float32, keyed, plain, stacked, unflatten_like
-from jax_inr.training import MAX_CHUNK_STEPS, QUICK_COMPILE, init_state
+from jax_inr.training import MAX_CHUNK_STEPS, init_state
 
 T = TypeVar("T")
 
@@ -234,7 +235,7 @@ class JaxTrainer:
         """The shapes of the chunk's arguments, hashable: from shapes alone."""
         plan, job, count = self._plan, self._jobs[0], len(self._jobs)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        variables = jax.eval_shape(lambda model, key: model.init(key), job.model, key)
+        variables = job.model.shapes()
         state = jax.eval_shape(functools.partial(init_state, plan), variables)
         inputs = jax.eval_shape(
             lambda variables: make_inputs(plan, job.task, variables), variables
@@ -279,7 +280,7 @@ def _in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
     return future
 
 
-@functools.partial(jax.jit, compiler_options=QUICK_COMPILE)
+@functools.partial(Kept, compiler_options=QUICK_COMPILE)
 def draw_variables(model: Model, seed: Any) -> tuple[Variables, Array]:
     """A fit's variables before the first step, and the key of its batches."""
     weights_key, key = jax.random.split(jax.random.key(seed))
@@ -292,4 +293,4 @@ def _draw(job: Job, device: Any) -> tuple[Variables, Array]:
     return jax.device_put(draw_variables(job.model, np.uint32(job.seed)), device)
 
 
-_init_state = jax.jit(init_state, static_argnums=0)
+_init_state = Kept(init_state, static=(0,))

@@ -36,6 +36,7 @@ COMMANDS = {
 ENVIRONMENT_ERRORS = (OSError, MemoryError, ModuleNotFoundError)
 
 
+@process.rare_collections()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)

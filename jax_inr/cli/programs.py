@@ -1,8 +1,8 @@
 """Compiled programs, kept on disk from one command to the next.
 
-A second fit of the same kind compiles nothing. JAX keeps what it has compiled in a
-folder; here is which, and that it neither grows without end nor outlives a change of
-versions or processor.
+A second fit of the same kind compiles nothing. JAX and `jax_inr.kept` keep what they
+have compiled in a folder; here is which, and that it neither grows without end nor
+outlives a change of versions or processor.
 """
 
 import contextlib
@@ -10,11 +10,14 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import stat
 from pathlib import Path
 
 MAX_BYTES = 256 << 20
 # JAX's own names; a user's settings of them stay.
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
+# Ours, of `jax_inr.kept`, which imports JAX.
+KEPT = "JAX_INR_PROGRAMS"
 SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -39,10 +42,13 @@ def keep_programs(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
     # Whoever can write there can run code in this process.
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_mode & 0o022:
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_mode & 0o022:
+            return
+        if about.st_uid != os.getuid():
             return
         forget_oldest(folder)
-        os.environ[FOLDER] = str(folder)
+        os.environ[FOLDER] = os.environ[KEPT] = str(folder)
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         if os.environ.get(LOG_LEVEL, "1") == "1":
@@ -62,10 +68,14 @@ def built_for(cpuinfo: Path) -> str:
 
 def forget_oldest(folder: Path, most_bytes: int = MAX_BYTES) -> None:
     """Remove the files used longest ago until the rest is small enough."""
-    found = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
-    total = sum(stat.st_size for stat, _ in found)
-    for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime):
+    found = []
+    for path in folder.iterdir():
+        # Another process may take it away.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat(), path))
+    total = sum(about.st_size for about, _ in found)
+    for about, path in sorted(found, key=lambda pair: pair[0].st_mtime):
         if total <= most_bytes:
             return
         path.unlink(missing_ok=True)
-        total -= stat.st_size
+        total -= about.st_size

@@ -1,5 +1,6 @@
 """The channels of a run's encoding over the image, as numbers to be drawn."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def encoding_channels(
         tensors: of a field file.
         model: of the JAX back end; without it the encoding is torch_ref's.
     """
-    coords = pixel_grid(min(height, MAX_SIDE), min(width, MAX_SIDE))
+    coords = _grid(height, width)
     if model is None:
         frequencies = tensors.get("constants/frequencies")
         if frequencies is None:
@@ -35,14 +36,40 @@ def encoding_channels(
 
     if isinstance(model.encoding, Identity | PixelIndices):
         return coordinate_channels(coords)
-    variables = _variables(tensors)
     if isinstance(model.encoding, Fourier):
-        import jax
-
-        arrays = jax.tree.map(jax.numpy.asarray, variables)
-        frequencies = np.asarray(model.encoding.frequencies(arrays))
+        frequencies = np.asarray(model.encoding.frequencies(_variables(tensors)))
         return fourier_channels(frequencies, coords)
     return feature_channels(model, tensors, coords)
+
+
+def compile_features(
+    model: Any, tensors: dict[str, np.ndarray], height: int, width: int
+) -> None:
+    """Compile what drawing an encoding takes, where compiled programs are kept.
+
+    Called while other programs compile, it takes no time of its own. What cannot be
+    compiled is told where it is drawn.
+    """
+    from jax_inr.encodings import Fourier, Identity, PixelIndices
+
+    if not isinstance(model.encoding, Fourier | Identity | PixelIndices):
+        with contextlib.suppress(Exception):
+            program, *arguments = _features(model, tensors, _grid(height, width))
+            program.prepare(*arguments)
+
+
+def _grid(height: int, width: int) -> np.ndarray:
+    return pixel_grid(min(height, MAX_SIDE), min(width, MAX_SIDE))
+
+
+def _features(model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray) -> Any:
+    """The program of an encoding's features, and its arguments."""
+    # Imported late: torch_ref does without JAX.
+    from jax_inr.rendering import features_by_rows
+    from jax_inr.tensors import structure, unflatten_like
+
+    variables = unflatten_like(model.shapes(), tensors)
+    return features_by_rows, structure(model), variables, coords
 
 
 def coordinate_channels(coords: np.ndarray) -> Channels:
@@ -64,22 +91,8 @@ def feature_channels(
     model: Any, tensors: dict[str, np.ndarray], coords: np.ndarray
 ) -> Channels:
     """The first features of any encoding, each divided by its largest number."""
-    import jax
-
-    from jax_inr.tensors import unflatten_like
-    from jax_inr.training import QUICK_COMPILE
-
-    like = model.shapes()
-    variables = unflatten_like(like, tensors)
-
-    def of_a_row(row: Any) -> Any:
-        return model.encode(variables, row)
-
-    # It runs once, so that compiling is what takes its time.
-    encode = jax.jit(
-        lambda grid: jax.lax.map(of_a_row, grid), compiler_options=QUICK_COMPILE
-    )
-    features = np.asarray(encode(coords))
+    features_by_rows, *arguments = _features(model, tensors, coords)
+    features = np.asarray(features_by_rows(*arguments))
     channels = np.moveaxis(features[..., : 2 * MAX_FREQUENCIES], -1, 0)
     largest = np.abs(channels).max(axis=(1, 2), keepdims=True)
     names = getattr(model.encoding, "feature_names", None)
@@ -88,10 +101,10 @@ def feature_channels(
 
 
 def _variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    import jax.numpy as jnp
+    from jax_inr.tensors import as_array
 
     variables: dict[str, Any] = {"params": {}, "constants": {}}
     for name, leaf in tensors.items():
         kind, _, rest = name.partition("/")
-        variables[kind][rest] = jnp.asarray(leaf)
+        variables[kind][rest] = as_array(leaf)
     return variables

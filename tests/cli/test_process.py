@@ -1,6 +1,7 @@
 """The process around a command: signals that save, errors in one line, devices."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,13 @@ from jax_inr.cli import process
 from jax_inr.errors import ConfigError, DivergedError, Interrupted, OutputError
 
 SAVING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
+
+
+def test_collections_are_rare_for_a_command_and_as_before_after_it():
+    before = gc.get_threshold()
+    with process.rare_collections():
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.parametrize("name", SAVING)

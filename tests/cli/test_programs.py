@@ -6,6 +6,7 @@ import stat
 import pytest
 from conftest import run_script
 
+from jax_inr import kept
 from jax_inr.cli import programs
 
 
@@ -15,7 +16,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     # Noted, so that what is set is taken back.
-    for name in (programs.FOLDER, programs.LOG_LEVEL, *programs.SETTINGS):
+    names = programs.FOLDER, programs.KEPT, programs.LOG_LEVEL, *programs.SETTINGS
+    for name in names:
         monkeypatch.setenv(name, "before")
         del os.environ[name]
     return tmp_path
@@ -24,7 +26,8 @@ def home(tmp_path, monkeypatch):
 def test_the_folder_is_private_and_named_by_versions_and_processor(home):
     programs.keep_programs()
     (folder,) = (home / "jax-inr").iterdir()
-    assert os.environ[programs.FOLDER] == str(folder)
+    assert os.environ[programs.FOLDER] == os.environ[programs.KEPT] == str(folder)
+    assert programs.KEPT == kept.FOLDER
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {*programs.SETTINGS} <= {*os.environ}
     assert os.environ[programs.LOG_LEVEL] == "3"
@@ -66,13 +69,27 @@ def test_what_a_user_decided_stays(home, monkeypatch, asked):
     assert {name: os.environ[name] for name in asked} == asked
 
 
-def test_a_folder_that_others_can_write_to_is_not_used(home):
+def _made_for_all(folder, monkeypatch):
+    folder.chmod(0o777)
+
+
+def _of_another_user(folder, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+
+
+def _a_link(folder, monkeypatch):
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("change", [_made_for_all, _of_another_user, _a_link])
+def test_a_folder_that_others_can_write_to_is_not_used(home, monkeypatch, change):
     programs.keep_programs()
     (folder,) = (home / "jax-inr").iterdir()
-    del os.environ[programs.FOLDER]
-    folder.chmod(0o777)
+    del os.environ[programs.FOLDER], os.environ[programs.KEPT]
+    change(folder, monkeypatch)
     programs.keep_programs()
-    assert programs.FOLDER not in os.environ
+    assert not {programs.FOLDER, programs.KEPT} & {*os.environ}
 
 
 def test_a_folder_that_cannot_be_made_is_done_without(home, monkeypatch):
@@ -99,12 +116,13 @@ def test_a_second_command_compiles_nothing_and_gives_the_same(tmp_path):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
     words = ("--size", 12, "--steps", 3, "--preset", "fast", "--quiet")
-    fields, kept = [], []
+    fields, names = [], []
     for name in "ab":
         done = run_script("fit.py", *words, "--out", name, cwd=tmp_path, env=env)
         assert done.returncode == 0 and "aot" not in done.stderr
         fields.append((tmp_path / name / "field.safetensors").read_bytes())
         (folder,) = (tmp_path / "cache" / "jax-inr").iterdir()
-        kept.append({path.name for path in folder.glob("*-cache")})
+        names.append({path.name for path in folder.iterdir()})
     assert fields[0] == fields[1]
-    assert kept[0] == kept[1] and kept[0]
+    assert {name for name in names[1] if "atime" not in name} == names[0]
+    assert [name for name in names[0] if name.startswith("jax_inr-")]

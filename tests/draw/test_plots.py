@@ -69,6 +69,18 @@ def test_curves_draw_every_row_against_step_and_second():
     assert axes[0].get_yscale() == "log"
 
 
+def test_losses_are_labelled_so_that_they_differ():
+    for losses in ((0.07, 3e-4), (0.022, 0.02), (1e-7, 1e-9)):
+        rows = [{**ROWS[i], "loss": loss} for i, loss in enumerate(losses)]
+        figure = plots.curves(rows)
+        plots.png(figure)
+        axis = figure.axes[0].yaxis
+        labels = [text.get_text() for text in axis.get_ticklabels(which="both")]
+        labels = [label for label in labels if label]
+        assert 2 <= len(labels) == len({*labels})
+        assert all(abs(float(label)) for label in labels)
+
+
 def test_curves_of_a_perfect_or_empty_history():
     perfect = [{**ROWS[0], "loss": 0.0, "psnr_db": float("inf")}]
     plots.png(plots.curves(perfect))

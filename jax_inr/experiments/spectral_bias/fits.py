@@ -14,10 +14,11 @@ from jax_inr.config import Config
 from jax_inr.coordinates import pixel_grid
 from jax_inr.errors import DivergedError
 from jax_inr.job import make_job
+from jax_inr.kept import QUICK_COMPILE
 from jax_inr.model import Model, Variables
 from jax_inr.optimizers import Rates
 from jax_inr.plan import Numbers, TrainData, TrainPlan
-from jax_inr.training import QUICK_COMPILE, init_state, train_chunk
+from jax_inr.training import init_state, train_chunk
 
 Tell = Callable[[int, int], None]  # steps done, of how many
 
