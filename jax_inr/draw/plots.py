@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogFormatter
 
-from jax_inr.draw.settings import Figure, as_written, default_settings
+from jax_inr.draw.settings import Figure, LogFormatter, as_written, default_settings
 
 # Okabe and Ito's blue and vermilion: told apart by every kind of colour vision.
 BLUE, RED = "#0072B2", "#D55E00"

@@ -34,8 +34,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.font_manager import fontManager  # noqa: E402
 from matplotlib.text import Text  # noqa: E402
+from matplotlib.ticker import LogFormatter  # noqa: E402
 
-__all__ = ["Figure", "FigureCanvasAgg", "as_written", "default_settings"]
+__all__ = [
+    "Figure",
+    "FigureCanvasAgg",
+    "LogFormatter",
+    "as_written",
+    "default_settings",
+]
 
 # Fonts of the usual systems with what DejaVu Sans, matplotlib's own, has no glyph for.
 FALLBACK_FONTS = (
