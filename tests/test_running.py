@@ -14,7 +14,7 @@ from fakes import assert_same_run
 BATCH = """
 import json, sys
 import numpy as np
-from jax_inr.draw import run_images
+from jax_inr import run_images
 from jax_inr.fitting import fit_many
 run_images.write_figures = lambda *_: None
 images, config = np.load("images.npy"), json.load(open("config.json"))
@@ -61,7 +61,8 @@ def test_the_same_call_again_ends_a_killed_batch_byte_for_byte(tmp_path):
                 assert line
                 time.sleep(generator.uniform(0, 0.1))
             else:
-                time.sleep(generator.uniform(0, 6))
+                # The first at once, so that there is no checkpoint yet.
+                time.sleep(generator.uniform(0, number / 2))
             process.kill()
         before_a_checkpoint += not any((tmp_path / "out").glob("*/checkpoints/step_*"))
     last = start(tmp_path, "out")

@@ -97,7 +97,9 @@ def learned(networks: Json) -> Figure:
     left.axhline(0.1, color="0.5", ls=":", lw=1)
     left.set_yscale("log")
     left.set_ylabel("share of energy missing at the end")
-    right.set_yscale("log", base=2)
+    # Where no network has learned a frequency, there is nothing to scale by.
+    if any(step for run in networks.values() for step in run["learned_steps"]):
+        right.set_yscale("log", base=2)
     right.set_ylabel("step at which 90 % are learned")
     right.set_title("no point: not learned in these steps", fontsize=10)
     for axes in (left, right):
