@@ -371,6 +371,7 @@ def test_independent_draws_end_at_a_comparable_psnr(config):
     assert comparable(mean_psnr(jax_fit, config), mean_psnr(torch_fit, config))
 
 
+@pytest.mark.slow_cases("sigma")
 @pytest.mark.parametrize(
     "change", [{"sigma": 2.5}, {"momentum": 0.0}], ids=["sigma", "momentum"]
 )

@@ -134,6 +134,7 @@ def test_the_held_out_share_is_drawn_from_the_seed_alone():
     assert (kept != kept_mask(200, 0.1, 4)).any()
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_its_fields_and_their_deviation():
     task = tasks_of(smooth())["inpaint"]
     settings = Settings(config=CONFIG, doubt_scale=2.0)

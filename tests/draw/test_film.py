@@ -89,7 +89,7 @@ def test_large_pictures_are_kept_small(tmp_path):
     assert frame.psnr_db == math.inf
 
 
-@pytest.mark.slow_cases("32")
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_a_film_changes_no_number(tmp_path, image, batch_size):
     config = TINY.replace(batch_size=batch_size)

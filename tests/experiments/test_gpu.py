@@ -134,7 +134,7 @@ def test_the_steps_have_ceilings_before_them():
     assert "| float32 |" in text and "a copy" in text
 
 
-@pytest.mark.slow_cases("grids")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", ["grids", "hash", pytest.param("waves", marks=pytest.mark.slow)]
 )
