@@ -191,6 +191,7 @@ def test_lanes_have_items_of_their_own_and_share_a_program():
         np.testing.assert_allclose(many.prediction, alone.prediction, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_penalties_are_numbers_of_one_program():
     """A sweep over them shares a plan, and each lane is the fit of its own weight."""
     image = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8, 1)
